@@ -41,6 +41,7 @@ from runners.races.setup import (
     race_set_course,
 )
 from runners.snapshots.items import race_item
+from runners.timing.storage import passings_recompute
 from runners.views.assets import map_assets
 
 # Longer start lists have a page of their own: a form with thousands of rows is slow,
@@ -139,6 +140,9 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> None:
         super().save_related(request, form, formsets, change)
         race: Race = form.instance
+        waves = [formset for formset in formsets if formset.model is Wave]
+        if "start" in form.changed_data or any(each.has_changed() for each in waves):
+            passings_recompute(race=race)
         if form.course is not None:
             checkpoints = race_set_course(
                 race=race,

@@ -75,6 +75,14 @@ def passings_reassign(*, race: Race) -> None:
         mat_splits_update(race=race, entries=concerned)
 
 
+def passings_recompute(*, race: Race) -> None:
+    """Update the splits of all passings, after the start of a race or wave changed."""
+    entries = Passing.objects.filter(race=race).exclude(entry=None)
+    pks = set(entries.values_list("entry", flat=True))
+    if pks:
+        mat_splits_update(race=race, entries=pks)
+
+
 def entries_of(race: Race, pairs: Collection[Named]) -> dict[Named, int]:
     """Map chips and bibs, as they were sent, to entries.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -24,6 +25,7 @@ from runners.models import (
 from runners.races.course import Course
 from runners.timing.reads import read_of
 from runners.timing.storage import passings_reassign, passings_store
+from tests.admin.test_races import form as race_form
 
 pytestmark = pytest.mark.django_db
 
@@ -260,3 +262,22 @@ def test_a_changed_confirmation_imports_nothing(office: Client, url: str) -> Non
     page = office.post(url, {"rows": "forged"}, follow=True).text
     assert "nothing was imported" in page
     assert not Chip.objects.exists()
+
+
+def test_a_start_that_is_moved_changes_the_splits_at_once(
+    office: Client, entry: Entry
+) -> None:
+    race = entry.race
+    store(race, "Start", "1", 1)
+    store(race, "1 km", "1", 10)
+    start = race.start.astimezone(ZoneInfo(race.timezone)) + timedelta(minutes=5)
+    form = race_form(
+        slug=race.slug,
+        timezone=race.timezone,
+        start_0=f"{start:%Y-%m-%d}",
+        start_1=f"{start:%H:%M:%S}",
+    )
+    done = office.post(f"/admin/runners/race/{race.pk}/change/", form)
+    assert done.status_code == 302, done.context["errors"]
+    assert states() == ["early", "used"]
+    assert [split.checkpoint.name for split in Split.objects.all()] == ["1 km"]
