@@ -52,12 +52,13 @@ export function atEstimate(runner, race, { now, isOver = false }) {
  * @returns {Range}
  */
 export function rangeAt(nodes, seconds) {
-  const after = nodes.findIndex(([own]) => own > seconds);
-  const [t1, ...before] = nodes[after === -1 ? nodes.length - 1 : Math.max(0, after - 1)];
-  const [t2, ...next] = nodes[after === -1 ? nodes.length - 1 : after];
-  const share = t2 > t1 ? Math.max(0, seconds - t1) / (t2 - t1) : 0;
-  const [progress, from, to] = before.map((own, n) => own + share * (next[n] - own));
-  return { progress, from, to };
+  let n = 0;
+  while (n < nodes.length - 1 && nodes[n + 1][0] <= seconds) n += 1;
+  const [before, next] = [nodes[n], nodes[Math.min(n + 1, nodes.length - 1)]];
+  const span = next[0] - before[0];
+  const share = span > 0 ? Math.max(0, seconds - before[0]) / span : 0;
+  const at = (/** @type {1 | 2 | 3} */ axis) => before[axis] + share * (next[axis] - before[axis]);
+  return { progress: at(1), from: at(2), to: at(3) };
 }
 
 /** @param {Estimate} estimate @param {Race} race */

@@ -91,6 +91,12 @@ let requestedRunners = new Set();
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let drawTimer;
 let drawnAt = 0; // by the page's running time
+// Estimated places, kept until the next second: thousands of them would delay a search.
+/**
+ * @typedef {import("./store.js").Runner} Estimable
+ * @type {WeakMap<Estimable, Pick<Estimable, "estimate" | "fix"> & {now: number, shown: Estimable}>}
+ */
+const places = new WeakMap();
 
 const sheet = new Sheet((visible) => map?.setCovered(visible));
 sheet.go(selected ? "half" : "peek");
@@ -370,7 +376,14 @@ function shownRunners() {
 
 /** @param {import("./store.js").Runner} runner @param {number} now */
 function estimated(runner, now) {
-  return atEstimate(runner, store.courseOf(runner), { now, isOver: ended(runner).isOver });
+  const { estimate, fix } = runner;
+  if (!estimate) return runner;
+  const kept = places.get(runner);
+  const isFresh = kept && now - kept.now < REFRESH_EVERY_MS && now >= kept.now;
+  if (isFresh && kept.estimate === estimate && kept.fix === fix) return kept.shown;
+  const shown = atEstimate(runner, store.courseOf(runner), { now, isOver: ended(runner).isOver });
+  places.set(runner, { now, estimate, fix, shown });
+  return shown;
 }
 
 function sentenceForNobody() {
