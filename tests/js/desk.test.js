@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { appOf, belongs, disagreement, isRefused, long, refusal, spotsOf } from "../../static/js/admin/desk.js";
+import { appOf, belongs, disagreement, isRefused, long, refusal, signalOf, spotsOf } from "../../static/js/admin/desk.js";
 
 const NOW = 1_780_000_000_000;
 const MINUTE = 60_000;
@@ -20,6 +20,14 @@ function row(more = {}) {
 
 /** @param {object} more @param {string} show */
 const shows = (more, show) => belongs(row(more), show, NOW, 2 * MINUTE);
+
+test("a finisher whose phone is off is not lost", () => {
+  const words = (/** @type {object} */ more) => signalOf(row(more), NOW).words;
+  assert.equal(words({ fix: NOW - 60 * MINUTE, contact: null }), "◌ lost 60 min");
+  assert.equal(words({ fix: NOW - 60 * MINUTE, status: "finished" }), "⚑ finished");
+  assert.equal(words({ fix: NOW - 3 * MINUTE }), "○ stale 3 min, contact 0 s");
+  assert.equal(words({ fix: null }), "– no fix yet");
+});
 
 test("a phone without problems is not listed as trouble", () => {
   assert.ok(shows({}, "all"));

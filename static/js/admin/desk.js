@@ -179,6 +179,20 @@ export function spotsOf({ entries, sos }, belongs) {
   return [...calls, ...others];
 }
 
+/**
+ * Return the state of a runner's signal, and its text. A finisher needs no signal.
+ * @param {Row} row @param {number} now
+ */
+export function signalOf({ status, fix, contact, heard }, now) {
+  if (status === "finished") return { state: "finished", words: "⚑ finished" };
+  if (fix === null) return { state: "no fix yet", words: `${SHAPES["no fix yet"]} no fix yet` };
+  const state = liveness(fix, now);
+  const last = Math.max(contact ?? 0, heard ?? 0);
+  // The phone sends, but without a position, which is a different fault than silence.
+  const other = last - fix > MINUTE_MS ? `, contact ${long(now - last)}` : "";
+  return { state, words: `${SHAPES[state]} ${state} ${long(now - fix)}${other}` };
+}
+
 class DeskPage {
   /** @type {Map<string, HTMLElement>} */
   #rows = new Map();
@@ -404,7 +418,6 @@ class DeskPage {
 
   /** @param {HTMLElement} item @param {Row} row @param {number} now */
   #fill(item, row, now) {
-    const word = row.fix === null ? "no fix yet" : liveness(row.fix, now);
     const out = isOut(row);
     const status = row.status ? this.#config.statuses[row.status] : "";
     const facts = [
@@ -420,12 +433,9 @@ class DeskPage {
     setText(find(".name", item), row.name);
     setText(find("small", item), facts.filter(Boolean).join(" · "));
     const signal = find(".liveness", item);
-    setAttribute(signal, "data-state", word);
-    const heard = Math.max(row.contact ?? 0, row.heard ?? 0);
-    // The phone sends, but without a position, which is a different fault than silence.
-    const contact = row.fix !== null && heard - row.fix > MINUTE_MS ? `, contact ${long(now - heard)}` : "";
-    const age = row.fix === null ? "" : ` ${long(now - row.fix)}`;
-    setText(signal, `${SHAPES[word]} ${word}${age}${contact}`);
+    const { state, words } = signalOf(row, now);
+    setAttribute(signal, "data-state", state);
+    setText(signal, words);
     setText(find(".app", item), appOf(row));
     const battery = find(".battery", item);
     setText(battery, row.battery === null ? "" : `${Math.round(row.battery)} %`);
