@@ -16,6 +16,7 @@ from runners.views import (
     stop,
     track,
 )
+from runners.views.invitation import invitation
 from runners.views.live_json import live_json
 from runners.views.notifications import bell, links
 from runners.views.races import course, standings
@@ -102,6 +103,7 @@ urlpatterns = [
     path("s/<str:token>/runners/<path:bib>/", standings.shared_entry),
     path("", include("runners.views.account.urls")),
     path("stop/<str:token>/", stop.stop, name="stop"),
+    path("invitations/<str:token>/", invitation, name="invitation"),
     path("words/<str:language>/<slug:version>.json", language.words, name="words"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -11,6 +10,7 @@ from django.urls import reverse
 from runners.activity_files.formats import FileError
 from runners.admin.race_pages import permitted_race, race_page
 from runners.models import Entry, Race
+from runners.rights.roles import Action
 from runners.views.activity_upload import ActivityForm, import_signed
 
 
@@ -18,10 +18,8 @@ def entry_file(
     race_admin: admin.ModelAdmin[Race], request: HttpRequest, pk: int, entry: int
 ) -> HttpResponse:
     """Upload a file and preview its effect; then import it."""
-    race = permitted_race(race_admin, request, pk)
-    if not request.user.has_perm("runners.change_entry"):
-        raise PermissionDenied
-    entries = race.entries.select_related("race", "wave", "runner")
+    race = permitted_race(request, pk, Action.ENTER)
+    entries = race.entries.shown().select_related("race", "wave", "runner")
     found = get_object_or_404(entries.defer("race__line"), pk=entry)
     if "fixes" in request.POST:
         return _import(race_admin, request, found)

@@ -13,9 +13,11 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_variables
 
+from runners.admin.by_role import ByRole, changes
 from runners.admin.columns import ago_tag
 from runners.admin.link import EndedFilter
 from runners.models import ApiKey
+from runners.rights.roles import Action, AnyUser
 from runners.views.account.security_log import record
 
 # How long a new key is valid by default.
@@ -33,13 +35,14 @@ class MakeKeyForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ApiKeyAdmin(ByRole):
     """Keys are shown once, when they are created; only their hash is stored.
 
     An account has keys of its own. Only administrators issue keys for all races, and
     see those of others.
     """
 
+    needs = changes(Action.SYSTEMS, Action.SYSTEMS)
     form = MakeKeyForm
     list_display = (
         *("name", "account", "scope", "race", "can_write", "usable"),
@@ -50,6 +53,11 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("name", "account__username", "race__name")
     autocomplete_fields = ("race",)
     actions = ("revoke",)
+
+    def rows_of(
+        self, rows: QuerySet[Any], user: AnyUser, action: Action
+    ) -> QuerySet[Any]:
+        return rows.filter(account=user.pk)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
         keys = super().get_queryset(request).defer("race__line")

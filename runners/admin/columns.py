@@ -13,7 +13,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from runners.models import LatestPosition, Race
+from runners.models import Entry, LatestPosition
+from runners.rights.roles import races_of
 
 # The states of a signal by the age of the last fix. Older signals are lost.
 LIMITS = (
@@ -90,6 +91,8 @@ def race_day_columns(path: str) -> Sequence[Callable[[Any], Any]]:
     prefix = f"{path}__" if path else ""
 
     def latest_of(row: Any) -> LatestPosition | None:
+        if isinstance(row, Entry) and not row.is_shown:
+            return None
         for step in steps:
             # Runners without a fix have no row in this table.
             row = getattr(row, step, None)
@@ -165,8 +168,8 @@ def race_filter(path: str) -> type[admin.SimpleListFilter]:
         def lookups(
             self, request: HttpRequest, model_admin: Any
         ) -> Iterable[tuple[str, str]]:
-            races = Race.objects.order_by("-start").values_list("slug", "name")
-            return list(races[:MOST_RACES])
+            races = races_of(request.user).order_by("-start")
+            return list(races.values_list("slug", "name")[:MOST_RACES])
 
         def queryset(
             self, request: HttpRequest, queryset: QuerySet[Any]

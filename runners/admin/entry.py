@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Length
 from django.http import HttpRequest
 
+from runners.admin.by_role import ByRole, InlineByRole, changes
 from runners.admin.columns import (
     RaceDayMedia,
     liveness_filter,
@@ -18,6 +19,7 @@ from runners.admin.columns import (
 from runners.admin.split import SplitInline
 from runners.models import Entry, News, Split, Wave
 from runners.races.entries import entry_mark, splits_set
+from runners.rights.roles import Action, may_somewhere, organises_all, races_of
 
 
 class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -67,7 +69,8 @@ class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
         return super().save(commit)
 
 
-class EntryInline(admin.TabularInline):  # type: ignore[type-arg]
+class EntryInline(InlineByRole):
+    needs = changes(Action.VIEW, Action.ENTER)
     model = Entry
     form = EntryForm
     extra = 0
@@ -98,7 +101,8 @@ class EntriesOfRunner(EntryInline):
 
 
 @admin.register(Entry)
-class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class EntryAdmin(ByRole):
+    needs = changes(Action.VIEW, Action.ENTER)
     form = EntryForm
     list_display = (
         *("bib", "runner", "status", "category", "wave", "is_accepted"),
@@ -168,30 +172,36 @@ class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             return f"started {started}, out since {out}"
         return f"started {started}, finished {finished}"
 
+    def has_mark_permission(self, request: HttpRequest) -> bool:
+        if organises_all(request.user):
+            return self.has_change_permission(request)
+        return may_somewhere(request.user, Action.STATUS)
+
     def _mark(
         self, request: HttpRequest, entries: QuerySet[Entry], status: Entry.Status
     ) -> None:
-        marked = list(entries)
+        races = races_of(request.user, Action.STATUS)
+        marked = list(entries.filter(race__in=races))
         for entry in marked:
             entry_mark(entry=entry, status=status)
         self.message_user(request, f"{len(marked)} marked: {status.label.lower()}.")
 
-    @admin.action(description="Mark as started", permissions=["change"])
+    @admin.action(description="Mark as started", permissions=["mark"])
     def mark_started(self, request: HttpRequest, entries: QuerySet[Entry]) -> None:
         self._mark(request, entries, Entry.Status.STARTED)
 
-    @admin.action(description="Mark as finished", permissions=["change"])
+    @admin.action(description="Mark as finished", permissions=["mark"])
     def mark_finished(self, request: HttpRequest, entries: QuerySet[Entry]) -> None:
         self._mark(request, entries, Entry.Status.FINISHED)
 
-    @admin.action(description="Mark as did not finish", permissions=["change"])
+    @admin.action(description="Mark as did not finish", permissions=["mark"])
     def mark_dnf(self, request: HttpRequest, entries: QuerySet[Entry]) -> None:
         self._mark(request, entries, Entry.Status.DNF)
 
-    @admin.action(description="Mark as did not start", permissions=["change"])
+    @admin.action(description="Mark as did not start", permissions=["mark"])
     def mark_dns(self, request: HttpRequest, entries: QuerySet[Entry]) -> None:
         self._mark(request, entries, Entry.Status.DNS)
 
-    @admin.action(description="Mark as disqualified", permissions=["change"])
+    @admin.action(description="Mark as disqualified", permissions=["mark"])
     def mark_dsq(self, request: HttpRequest, entries: QuerySet[Entry]) -> None:
         self._mark(request, entries, Entry.Status.DSQ)

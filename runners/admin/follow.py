@@ -4,11 +4,12 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from runners.admin.by_role import ByRole
 from runners.models import Follow
 
 
 @admin.register(Follow)
-class FollowAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class FollowAdmin(ByRole):
     list_display = ("user", "runner", "status", "created_at")
     list_select_related = ("user", "runner")
     list_filter = ("status",)

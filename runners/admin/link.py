@@ -15,8 +15,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from runners.admin.by_role import ByRole, changes
 from runners.admin.columns import ago_tag
 from runners.models import ShareLink
+from runners.rights.roles import Action, organises_all
 
 # How long a new link is valid by default.
 USUAL = timedelta(days=1)
@@ -66,9 +68,13 @@ class EndedFilter(admin.SimpleListFilter):
 
 
 @admin.register(ShareLink)
-class ShareLinkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Links are shown once, when they are created; only their hash is stored."""
+class ShareLinkAdmin(ByRole):
+    """Links are shown once, when they are created; only their hash is stored.
 
+    Organisers have links to their races; those to runners are the runners' own.
+    """
+
+    needs = changes(Action.EDIT, Action.EDIT)
     list_display = (
         "label",
         "shows",
@@ -102,7 +108,8 @@ class ShareLinkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self, request: HttpRequest, obj: ShareLink | None = None
     ) -> tuple[str, ...]:
         if obj is None:
-            return ("label", "runners", "race", "expires_at", "secret")
+            what = ("runners", "race") if organises_all(request.user) else ("race",)
+            return ("label", *what, "expires_at", "secret")
         return ("label", *self.get_readonly_fields(request, obj))
 
     def get_readonly_fields(
@@ -130,7 +137,7 @@ class ShareLinkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         made, plain = ShareLink.objects.issue(
             label=data["label"],
             expires_at=data["expires_at"],
-            runners=list(data["runners"]),
+            runners=list(data.get("runners", ())),
             race=data["race"],
             pin=data["secret"],
             created_by=cast(User, request.user),

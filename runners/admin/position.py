@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.core.paginator import Paginator
@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
+from runners.admin.by_role import ByRole
 from runners.admin.columns import (
     RaceDayMedia,
     liveness_filter,
@@ -16,6 +17,7 @@ from runners.admin.columns import (
     race_filter,
 )
 from runners.models import LatestPosition, Position
+from runners.rights.roles import Action, AnyUser, races_of, seen_in_races
 
 # Rows that the list of positions pages through; counting millions takes seconds.
 COUNTED = 5_000
@@ -30,7 +32,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
         return rows[:COUNTED].count()
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ReadOnlyAdmin(ByRole):
     """Positions are shown here and never edited."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -43,8 +45,19 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
 
+class PositionsByRole(ReadOnlyAdmin):
+    """Organisers see the positions that runners sent during their races."""
+
+    needs: ClassVar = {"view": Action.POSITIONS}
+
+    def rows_of(
+        self, rows: QuerySet[Any], user: AnyUser, action: Action
+    ) -> QuerySet[Any]:
+        return seen_in_races(rows, races_of(user, action))
+
+
 @admin.register(Position)
-class PositionAdmin(ReadOnlyAdmin):
+class PositionAdmin(PositionsByRole):
     """The newest stored fixes, most recent first; search by a runner's code."""
 
     list_display = (
@@ -73,7 +86,7 @@ class PositionAdmin(ReadOnlyAdmin):
 
 
 @admin.register(LatestPosition)
-class LatestPositionAdmin(ReadOnlyAdmin):
+class LatestPositionAdmin(PositionsByRole):
     list_display = (
         "runner",
         *race_day_columns(""),

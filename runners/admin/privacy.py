@@ -7,12 +7,13 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from runners.admin.by_role import ByRole
 from runners.models import Pause, Zone
 from runners.preferences.runner_settings import zone_save
 
 
 @admin.register(Zone)
-class ZoneAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ZoneAdmin(ByRole):
     """Lists do not show the place, because a zone is mostly somebody's home."""
 
     list_display = ("runner", "name", "radius")
@@ -35,7 +36,7 @@ class ZoneAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Pause)
-class PauseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class PauseAdmin(ByRole):
     list_display = ("runner", "started_at", "ended_at")
     list_select_related = ("runner",)
     list_filter = (("ended_at", admin.EmptyFieldListFilter),)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import zoneinfo
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar, cast
 from urllib.parse import urlencode
@@ -10,7 +11,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.options import InlineModelAdmin
 from django.contrib.auth.models import User
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
@@ -20,10 +21,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from runners.admin.activity_file import entry_file
+from runners.admin.by_role import ByRole, InlineByRole, changes
 from runners.admin.columns import RaceDayMedia
 from runners.admin.desk.accounted import accounted, accounted_csv
 from runners.admin.desk.pages import desk, desk_json, mark, sos, swap
 from runners.admin.entry import EntriesOfRace
+from runners.admin.people import people
 from runners.admin.race_form import GpxField, RaceForm, WaveForm, WaveFormSet
 from runners.admin.race_pages import permitted_race, race_page
 from runners.admin.startlist.pages import export, start_list
@@ -31,6 +34,7 @@ from runners.admin.startlist.qr_sheet import phone_sheet
 from runners.admin.timing_import import timing_import
 from runners.maps.cutting import start_cutting
 from runners.models import Checkpoint, Entry, Race, Wave
+from runners.models.race_role import Role
 from runners.races.arrival.pacing import Prior, shipped
 from runners.races.course import Waypoint, waypoints_of_gpx
 from runners.races.course_check import REPAIRS, course_problems
@@ -40,23 +44,27 @@ from runners.races.setup import (
     race_scale_checkpoints,
     race_set_course,
 )
+from runners.rights.roles import Action, actions_of, may, races_of, role_set
 from runners.snapshots.items import race_item
 from runners.timing.storage import passings_recompute
 from runners.views.assets import map_assets
+from runners.views.numbers import whole_number
 
 # Longer start lists have a page of their own: a form with thousands of rows is slow,
 # and Django refuses its size.
 INLINE_ENTRIES = 100
 
 
-class CheckpointInline(admin.TabularInline):  # type: ignore[type-arg]
+class CheckpointInline(InlineByRole):
+    needs = changes(Action.VIEW, Action.EDIT)
     model = Checkpoint
     fields = ("name", "distance", "kind")
     ordering = ("distance",)
     extra = 0
 
 
-class WaveInline(admin.TabularInline):  # type: ignore[type-arg]
+class WaveInline(InlineByRole):
+    needs = changes(Action.VIEW, Action.EDIT)
     model = Wave
     form = WaveForm
     formset = WaveFormSet
@@ -84,7 +92,13 @@ class WaypointsForm(forms.Form):
 
 
 @admin.register(Race)
-class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RaceAdmin(ByRole):
+    needs: ClassVar = {
+        "view": Action.VIEW,
+        "change": Action.EDIT,
+        "delete": Action.DELETE,
+    }
+    race_path = "pk"
     form = RaceForm
     list_display = (
         *("name", "starts", "course_length", "checkpoint_count"),
@@ -96,9 +110,8 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     fields = (
         *("name", "slug", "visibility", "timezone", "start", "ends", "start_list"),
         *("gpx", "mend", "length", "top_speed", "results", "learned", "streets"),
-        *("preview", "owner"),
+        "preview",
     )
-    autocomplete_fields = ("owner",)
     prepopulated_fields: ClassVar = {"slug": ("name",)}
     Media = RaceDayMedia
 
@@ -106,22 +119,48 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         # Neither page needs the line, which has thousands of points per race.
         races: QuerySet[Race] = super().get_queryset(request)
         return races.defer("line").annotate(
-            checkpoints_in_all=_count_of(Checkpoint), entries_in_all=_count_of(Entry)
+            checkpoints_in_all=_count_of(Checkpoint),
+            entries_in_all=_count_of(Entry),
+            may_enter=Q(pk__in=races_of(request.user, Action.ENTER).values("pk")),
         )
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Race | None = None
     ) -> tuple[str, ...]:
-        shown = ("learned", "streets", "preview", "start_list")
-        # Otherwise somebody could give a race to their own API keys.
-        return shown if request.user.is_superuser else (*shown, "owner")
+        return ("learned", "streets", "preview", "start_list")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return whether Django's permission allows it; there is no role yet."""
+        return admin.ModelAdmin.has_add_permission(self, request)
 
     def save_model(
         self, request: HttpRequest, obj: Race, form: Any, change: bool
     ) -> None:
-        if not change and obj.owner is None:
-            obj.owner = cast(User, request.user)
         super().save_model(request, obj, form, change)
+        if not change:
+            role_set(race=obj, user=cast(User, request.user), role=Role.OWNER)
+
+    def get_deleted_objects(
+        self, objs: QuerySet[Race] | Sequence[Race], request: HttpRequest
+    ) -> tuple[Any, ...]:
+        """Delete what belongs to a race with it, also rows of other people's."""
+        deleted, counts, needed, protected = super().get_deleted_objects(objs, request)
+        if all(may(request.user, race, Action.DELETE) for race in objs):
+            needed = set()
+        return deleted, counts, needed, protected
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        shown = races_of(request.user).only("pk")
+        race = shown.filter(pk=whole_number(object_id) or 0).first()
+        actions = actions_of(request.user, race) if race else frozenset()
+        context = (extra_context or {}) | {"may": actions}
+        return super().change_view(request, object_id, form_url, context)
 
     def get_inlines(
         self, request: HttpRequest, obj: Race | None
@@ -196,6 +235,7 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                     ("start-list/", start_list, "start_list"),
                     ("start-list.<str:kind>", export, "export"),
                     ("timing/", timing_import, "timing"),
+                    ("people/", people, "people"),
                     ("phones/", phone_sheet, "phones"),
                     ("desk/", desk, "desk"),
                     ("desk.json", desk_json, "desk_json"),
@@ -212,12 +252,12 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def course_json(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Return the course and its checkpoints as JSON, for the preview."""
-        race = permitted_race(self, request, pk, change=False)
+        race = permitted_race(request, pk, Action.VIEW)
         return JsonResponse(race_item(race.pk))
 
     def propose_checkpoints(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Add the usual checkpoints that are missing."""
-        race = permitted_race(self, request, pk)
+        race = permitted_race(request, pk, Action.EDIT)
         posted = (request.POST, request.FILES) if request.method == "POST" else ()
         form = WaypointsForm(*posted)
         if not race.length:
@@ -298,13 +338,16 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def start_list(self, race: Any) -> SafeString | str:
         if race.pk is None:
             return "–"
-        return format_html(
-            '<a href="{}?{}">{} entered</a> · <a href="{}">import</a>',
+        entered = format_html(
+            '<a href="{}?{}">{} entered</a>',
             reverse("admin:runners_entry_changelist"),
             urlencode({"race": race.slug}),
             race.entries_in_all,
-            reverse("admin:runners_race_start_list", args=[race.pk]),
         )
+        if not race.may_enter:
+            return entered
+        page = reverse("admin:runners_race_start_list", args=[race.pk])
+        return format_html('{} · <a href="{}">import</a>', entered, page)
 
     @admin.display(description="Race day")
     def race_day(self, race: Race) -> SafeString:

@@ -142,7 +142,7 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
         model = Race
         fields: ClassVar = [
             *("name", "slug", "visibility", "timezone", "start", "ends"),
-            *("length", "top_speed", "owner"),
+            *("length", "top_speed"),
         ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from tablib import Dataset
 
 from runners.models import Race
+from runners.rights.roles import Action, actions_of, may
 from runners.startlist.spreadsheet import shielded
 
 TABLE_TYPES = {
@@ -21,20 +22,13 @@ TABLE_TYPES = {
 
 
 def permitted_race(
-    race_admin: admin.ModelAdmin[Race],
     request: HttpRequest,
     pk: int,
-    *,
-    change: bool = True,
+    action: Action,
 ) -> Race:
     """Return a race without its line; raise Http404 or PermissionDenied."""
     race = get_object_or_404(Race.objects.defer("line"), pk=pk)
-    allowed = (
-        race_admin.has_change_permission(request, race)
-        if change
-        else race_admin.has_view_permission(request, race)
-    )
-    if not allowed:
+    if not may(request.user, race, action):
         raise PermissionDenied
     return race
 
@@ -56,6 +50,7 @@ def race_page(
             "opts": race_admin.opts,
             "media": race_admin.media,
             "race": race,
+            "may": actions_of(request.user, race),
             "title": title,
             **context,
         },

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from django import forms
 from django.conf import settings
@@ -13,6 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.debug import sensitive_variables
 
+from runners.admin.by_role import ByRole
 from runners.admin.columns import (
     RaceDayMedia,
     liveness_filter,
@@ -29,6 +31,13 @@ from runners.models import (
     Runner,
     RunnerToken,
 )
+from runners.rights.roles import (
+    Action,
+    AnyUser,
+    organises_all,
+    runners_managed,
+    runners_of,
+)
 from runners.views.numbers import whole_number
 
 
@@ -42,7 +51,10 @@ class IssueTokenForm(forms.Form):
 
 
 @admin.register(Runner)
-class RunnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RunnerAdmin(ByRole):
+    """Organisers change runners who are in their races only, and have no account."""
+
+    needs: ClassVar = {"view": Action.ENTER}
     list_display = (
         "name",
         *race_day_columns("latest"),
@@ -66,7 +78,23 @@ class RunnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_readonly_fields(
         self, request: HttpRequest, obj: Runner | None = None
     ) -> tuple[str, ...]:
-        return ("code",) if obj else ()
+        readonly = ("code",) if obj else ()
+        # An account of their choice would see and publish the runner's positions.
+        return readonly if organises_all(request.user) else (*readonly, "account")
+
+    def rows_of(
+        self, rows: QuerySet[Any], user: AnyUser, action: Action
+    ) -> QuerySet[Any]:
+        return rows.filter(pk__in=runners_of(user, action))
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        if organises_all(request.user):
+            return super().has_change_permission(request, obj)
+        managed = runners_managed(request.user, Action.ENTER)
+        return obj is not None and managed.contains(obj)
+
+    def get_inlines(self, request: HttpRequest, obj: Any) -> list[Any]:
+        return list(self.inlines) if organises_all(request.user) else []
 
     def view_on_site(self, obj: Runner) -> str:
         return reverse("runner", args=[obj.code])
@@ -79,12 +107,24 @@ class RunnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         )
         return [issue, *super().get_urls()]
 
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        managed = runners_managed(request.user, Action.ISSUE)
+        may_issue = managed.filter(pk=whole_number(object_id) or 0).exists()
+        context = (extra_context or {}) | {"may_issue": may_issue}
+        return super().change_view(request, object_id, form_url, context)
+
     @sensitive_variables("plain")
     def issue_token(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask for a name, then show the new token; no later page can."""
-        if not request.user.has_perm("runners.add_runnertoken"):
-            raise PermissionDenied
         runner = get_object_or_404(Runner, pk=whole_number(object_id))
+        if not runners_managed(request.user, Action.ISSUE).contains(runner):
+            raise PermissionDenied
         form = IssueTokenForm(request.POST or None)
         plain = ""
         if request.method == "POST" and form.is_valid():

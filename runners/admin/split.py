@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from runners.admin.by_role import ByRole, InlineByRole, changes
 from runners.admin.columns import race_filter
 from runners.admin.race_form import (
     RaceTimeField,
@@ -22,6 +23,7 @@ from runners.admin.race_form import (
 )
 from runners.models import Checkpoint, Race, Split
 from runners.races.entries import splits_set
+from runners.rights.roles import Action
 
 
 class SplitForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -84,7 +86,8 @@ def _beside(split: Split, source: str) -> str:
     return f", {source} {seconds:+.0f} s"
 
 
-class SplitInline(SplitColumns, admin.TabularInline):  # type: ignore[type-arg]
+class SplitInline(SplitColumns, InlineByRole):
+    needs = changes(Action.TIMES, Action.TIMES)
     model = Split
     form = SplitForm
     formset = SplitFormSet
@@ -98,9 +101,11 @@ class SplitInline(SplitColumns, admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(Split)
-class SplitAdmin(SplitColumns, admin.ModelAdmin):  # type: ignore[type-arg]
+class SplitAdmin(SplitColumns, ByRole):
     """All splits; a missing one is added on its entry's page."""
 
+    needs = changes(Action.TIMES, Action.TIMES)
+    race_path = "entry__race"
     form = SplitForm
     list_display = (
         *("bib", "runner", "checkpoint", "pass_number", "local_time", "set_by"),

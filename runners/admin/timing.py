@@ -10,9 +10,11 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
+from runners.admin.by_role import ByRole, changes
 from runners.admin.columns import race_filter
 from runners.admin.position import BoundedPaginator, ReadOnlyAdmin
 from runners.models import Checkpoint, Chip, Entry, Passing, Station
+from runners.rights.roles import Action
 from runners.timing.reads import code_of
 from runners.timing.splits import mat_splits_update
 from runners.timing.storage import passings_reassign
@@ -22,6 +24,7 @@ from runners.timing.storage import passings_reassign
 class PassingAdmin(ReadOnlyAdmin):
     """Every passing as it came; filter by state to see those that are not used."""
 
+    needs: ClassVar = {"view": Action.TIMES}
     list_display = ("local_time", "station", "chip", "bib", "state", "source", "raw")
     list_display_links = None
     list_select_related = ("station", "entry", "race")
@@ -70,9 +73,10 @@ class StationForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Station)
-class StationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class StationAdmin(ByRole):
     """Where each mat lies. Unknown ones appear here with their first passing."""
 
+    needs = changes(Action.TIMES, Action.TIMES)
     form = StationForm
     list_display = ("name", "lies_at", "passings", "race")
     list_filter = (race_filter("race"),)
@@ -128,9 +132,10 @@ class ChipForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Chip)
-class ChipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ChipAdmin(ByRole):
     """Who carries which chip. A whole table is imported on the race's page."""
 
+    needs = changes(Action.TIMES, Action.TIMES)
     form = ChipForm
     list_display = ("code", "bib", "runner", "race")
     list_select_related = ("entry__runner", "race")

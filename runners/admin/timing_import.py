@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from runners.admin.race_pages import permitted_race, race_page
 from runners.models import Passing, Race
+from runners.rights.roles import Action
 from runners.startlist.spreadsheet import (
     MAX_BYTES,
     StartListError,
@@ -63,7 +64,7 @@ def timing_import(
     race_admin: admin.ModelAdmin[Race], request: HttpRequest, pk: int
 ) -> HttpResponse:
     """Upload a file and preview its effect; then import it."""
-    race = permitted_race(race_admin, request, pk)
+    race = permitted_race(request, pk, Action.TIMES)
     if "rows" in request.POST:
         return _import(race_admin, request, race)
     form = UploadForm(request.POST or None, request.FILES or None)

@@ -7,9 +7,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from runners.admin.by_role import ByRole, changes
 from runners.admin.columns import ago_tag
 from runners.admin.phone import PhoneColumns
 from runners.models import RunnerToken
+from runners.rights.roles import Action, AnyUser, runners_managed
 
 
 class RevokedFilter(admin.SimpleListFilter):
@@ -43,8 +45,10 @@ class TokenColumns(PhoneColumns):
 
 
 @admin.register(RunnerToken)
-class RunnerTokenAdmin(TokenColumns, admin.ModelAdmin):  # type: ignore[type-arg]
+class RunnerTokenAdmin(TokenColumns, ByRole):
     """Tokens are issued on a runner's page, which can show the plain text."""
+
+    needs = changes(Action.SWAP, Action.SWAP)
 
     list_display = (
         *("name", "runner", "usable", "app", "last_contact", "refused"),
@@ -59,6 +63,11 @@ class RunnerTokenAdmin(TokenColumns, admin.ModelAdmin):  # type: ignore[type-arg
     )
     fields = ("name", *readonly_fields)
     actions = ("revoke",)
+
+    def rows_of(
+        self, rows: QuerySet[Any], user: AnyUser, action: Action
+    ) -> QuerySet[Any]:
+        return rows.filter(runner__in=runners_managed(user, action))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

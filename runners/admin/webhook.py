@@ -13,9 +13,11 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from runners.admin.by_role import ByRole, changes
 from runners.admin.columns import ago_tag
 from runners.models import Webhook, WebhookMessage
 from runners.notifying.endpoints import EndpointRefused, read_endpoint
+from runners.rights.roles import Action, AnyUser
 from runners.views.account.security_log import record
 
 
@@ -34,15 +36,21 @@ class WebhookForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Webhook)
-class WebhookAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class WebhookAdmin(ByRole):
     """Accounts have webhooks of their own; administrators see all."""
 
+    needs = changes(Action.SYSTEMS, Action.SYSTEMS)
     form = WebhookForm
     list_display = ("name", "url", "race", "account", "state", "waiting", "messages")
     list_select_related = ("account", "race")
     search_fields = ("name", "url")
     autocomplete_fields = ("race",)
     actions = ("enable", "disable")
+
+    def rows_of(
+        self, rows: QuerySet[Any], user: AnyUser, action: Action
+    ) -> QuerySet[Any]:
+        return rows.filter(account=user.pk)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Webhook]:
         webhooks: QuerySet[Webhook] = super().get_queryset(request)
@@ -125,9 +133,10 @@ class WebhookAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(WebhookMessage)
-class WebhookMessageAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class WebhookMessageAdmin(ByRole):
     """What was sent, and the result of the last attempt."""
 
+    needs: ClassVar = {"view": Action.SYSTEMS}
     list_display = (
         *("kind", "webhook", "created_at", "attempts", "result"),
         *("delivered_at", "due_at"),
@@ -139,6 +148,11 @@ class WebhookMessageAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         *("attempts", "result", "delivered_at", "due_at"),
     )
     actions = ("send_again",)
+
+    def rows_of(
+        self, rows: QuerySet[Any], user: AnyUser, action: Action
+    ) -> QuerySet[Any]:
+        return rows.filter(webhook__account=user.pk)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookMessage]:
         sent = super().get_queryset(request)

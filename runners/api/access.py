@@ -10,8 +10,10 @@ from ninja.security import APIKeyQuery, HttpBearer
 
 from runners.api.problems import Problem
 from runners.models import ApiKey, Race
+from runners.models.race import RaceQuerySet
 from runners.models.runner import token_digest
 from runners.quotas import network_of, over_quota
+from runners.rights.roles import Action, races_of
 from runners.views.throttle import record_failure
 
 REQUESTS_PER_MINUTE = 600
@@ -57,24 +59,21 @@ def _authenticated(
             f"A key may send {limit} requests per minute.",
             Retry_After=str(PERIOD_S),
         )
-    _check_rights(key, reads=request.method in READING)
+    if request.method not in READING and not key.can_write:
+        raise Problem(403, "key.read_only", "This key may read only.")
     _record_use(key)
     return key
 
 
-def _check_rights(key: ApiKey, *, reads: bool) -> None:
-    if not reads and not key.can_write:
-        raise Problem(403, "key.read_only", "This key may read only.")
-    require(key, "view_race" if reads else "change_race")
-
-
-def require(key: ApiKey, permission: str) -> None:
-    """Raise `Problem` unless the key's account has a permission."""
-    if not key.account.has_perm(f"runners.{permission}"):
-        raise Problem(
-            *(403, "permission.missing"),
-            f"The account of this key does not have the permission {permission}.",
-        )
+def races_of_key(key: ApiKey, action: Action = Action.VIEW) -> RaceQuerySet:
+    """Return the races for which a key may do something, as its account may."""
+    races = races_of(key.account, action)
+    match key.scope:
+        case ApiKey.Scope.INSTALLATION:
+            return races
+        case ApiKey.Scope.ORGANISER:
+            return races.filter(roles__user=key.account_id)
+    return races.filter(api_keys=key)
 
 
 def _record_use(key: ApiKey) -> None:
@@ -89,16 +88,27 @@ def key_of(request: HttpRequest) -> ApiKey:
     return key
 
 
-def race_of(request: HttpRequest, slug: str, *, lock: bool = False) -> Race:
-    """Return a race without its line; raise `Problem` if the key has no access to it.
+def race_of(
+    request: HttpRequest, slug: str, action: Action, *, lock: bool = False
+) -> Race:
+    """Return a race without its line; raise `Problem` unless the key may do this.
 
     `lock`: until the end of the transaction.
     """
-    races = key_of(request).races().defer("line").filter(slug=slug)
+    key = key_of(request)
+    races = races_of_key(key, action).defer("line").filter(slug=slug)
     race = (races.select_for_update(of=("self",)) if lock else races).first()
-    if race is None:
-        raise unknown_race()
-    return race
+    if race is not None:
+        return race
+    if races_of_key(key).filter(slug=slug).exists():
+        raise forbidden(f"{action.label.lower()}, in this race")
+    raise unknown_race()
+
+
+def forbidden(what: str) -> Problem:
+    return Problem(
+        *(403, "permission.missing"), f"The account of this key may not: {what}."
+    )
 
 
 def unknown_race() -> Problem:

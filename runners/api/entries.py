@@ -10,13 +10,14 @@ from ninja import Router, Schema, Status
 from pydantic import Field
 from tablib import Dataset
 
-from runners.api.access import key_of, race_of, require
+from runners.api.access import key_of, race_of, races_of_key
 from runners.api.fields import Bib, Moment, Slug, Strict, Text
 from runners.api.paging import Cursor, Limit, check_conditions, page_of, tagged
 from runners.api.problems import FieldProblem, Problem, invalid
-from runners.models import ApiKey, Checkpoint, Entry, Race, Runner
+from runners.models import ApiKey, Checkpoint, Entry, Race
 from runners.models.runner import CODE_PATTERN
 from runners.races.entries import HandSplit, entry_mark, splits_set_by_hand
+from runners.rights.roles import Action, codes_of_others, organises_all
 from runners.startlist.importing import Tokens, start_list_import, tokens_issue
 from runners.startlist.spreadsheet import COLUMNS, MAX_ROWS, NUMBER
 
@@ -119,7 +120,7 @@ def list_entries(
     request: HttpRequest, slug: Slug, cursor: Cursor = 0, limit: Limit = 100
 ) -> EntryPage:
     """List the entries of a race, the oldest first."""
-    rows = race_of(request, slug).entries.select_related("runner", "wave")
+    rows = race_of(request, slug, Action.VIEW).entries.select_related("runner", "wave")
     found, following = page_of(rows, cursor, limit)
     return EntryPage(items=[_out(row) for row in found], next=following)
 
@@ -131,10 +132,10 @@ def write_entries(request: HttpRequest, slug: Slug, body: EntriesIn) -> EntriesS
     The same request changes nothing.
     """
     key = key_of(request)
-    if body.tokens:
-        require(key, "add_runnertoken")
     with transaction.atomic():
-        race = race_of(request, slug, lock=True)
+        race = race_of(request, slug, Action.ENTER, lock=True)
+        if body.tokens:
+            race_of(request, slug, Action.ISSUE)
         _check_codes(key, body.entries)
         done = start_list_import(race=race, table=_table(body.entries))
         if done.faults:
@@ -159,12 +160,10 @@ def _table(entries: list[EntryIn]) -> Dataset:
 
 def _check_codes(key: ApiKey, entries: list[EntryIn]) -> None:
     """Refuse runners of others, whom a start list would rename; raises `Problem`."""
-    if key.scope == ApiKey.Scope.INSTALLATION:
+    if key.scope == ApiKey.Scope.INSTALLATION and organises_all(key.account):
         return
     codes = {entry.code for entry in entries if entry.code}
-    others = Runner.objects.filter(code__in=codes, account=None)
-    others = others.exclude(entries__race__in=key.races())
-    taken = set(others.values_list("code", flat=True))
+    taken = codes_of_others(codes, races_of_key(key, Action.ENTER))
     faults = [
         FieldProblem(
             at=f"entries.{number}.code",
@@ -191,7 +190,7 @@ def read_entry(
     request: HttpRequest, response: HttpResponse, slug: Slug, bib: Bib
 ) -> EntryOut:
     """Read an entry."""
-    entry = _entry(race_of(request, slug), bib)
+    entry = _entry(race_of(request, slug, Action.VIEW), bib)
     return tagged(request, response, _out(entry))
 
 
@@ -201,7 +200,7 @@ def mark_entry(
 ) -> EntryOut:
     """Set the status of an entry. Times that contradict it are removed."""
     with transaction.atomic():
-        entry = _entry(race_of(request, slug, lock=True), bib)
+        entry = _entry(race_of(request, slug, Action.STATUS, lock=True), bib)
         check_conditions(request, _out(entry))
         if entry.status != body.status:
             entry_mark(entry=entry, status=body.status)
@@ -212,8 +211,7 @@ def mark_entry(
 def delete_entry(request: HttpRequest, slug: Slug, bib: Bib) -> Status[None]:
     """Delete an entry with its times. The runner stays."""
     with transaction.atomic():
-        race = race_of(request, slug, lock=True)
-        require(key_of(request), "delete_entry")
+        race = race_of(request, slug, Action.ENTER, lock=True)
         entry = _entry(race, bib)
         check_conditions(request, _out(entry))
         entry.delete()
@@ -252,7 +250,7 @@ def write_splits(request: HttpRequest, slug: Slug, body: SplitsIn) -> SplitsStor
     request changes nothing.
     """
     with transaction.atomic():
-        race = race_of(request, slug, lock=True)
+        race = race_of(request, slug, Action.TIMES, lock=True)
         new, changed, unchanged = splits_set_by_hand(times=_times(race, body.splits))
     return SplitsStored(new=new, changed=changed, unchanged=unchanged)
 

@@ -11,11 +11,18 @@ from django.urls import reverse
 from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
-from runners.api.access import key_of, race_of, require, unknown_race
+from runners.api.access import (
+    forbidden,
+    key_of,
+    race_of,
+    races_of_key,
+    unknown_race,
+)
 from runners.api.fields import Moment, Slug, Strict, Text
 from runners.api.paging import Cursor, Limit, check_conditions, page_of, tagged
 from runners.api.problems import FieldProblem, Problem, invalid
 from runners.models import ApiKey, Race
+from runners.models.race_role import Role
 from runners.races.course import Course, waypoints_of_gpx
 from runners.races.course_check import course_problems
 from runners.races.course_files import course_gpx
@@ -30,6 +37,7 @@ from runners.races.setup import (
     race_set_course,
     race_set_waves,
 )
+from runners.rights.roles import Action, role_set
 
 router = Router(tags=["races"])
 GPX_TYPE = "application/gpx+xml"
@@ -112,14 +120,18 @@ def list_races(
     request: HttpRequest, cursor: Cursor = 0, limit: Limit = 100
 ) -> RacePage:
     """List the races of this key."""
-    rows, following = page_of(key_of(request).races().defer("line"), cursor, limit)
+    rows, following = page_of(
+        races_of_key(key_of(request)).defer("line"), cursor, limit
+    )
     return RacePage(items=[RaceOut.from_orm(race) for race in rows], next=following)
 
 
 @router.get("/races/{slug}", response=RaceOut)
 def read_race(request: HttpRequest, response: HttpResponse, slug: Slug) -> RaceOut:
     """Read a race."""
-    return tagged(request, response, RaceOut.from_orm(race_of(request, slug)))
+    return tagged(
+        request, response, RaceOut.from_orm(race_of(request, slug, Action.VIEW))
+    )
 
 
 @router.put("/races/{slug}", response={200: RaceOut, 201: RaceOut})
@@ -129,15 +141,19 @@ def write_race(
     """Create a race, or replace its fields. The same request changes nothing."""
     with transaction.atomic():
         key = key_of(request)
-        found = key.races().defer("line").filter(slug=slug)
-        race = found.select_for_update(of=("self",)).first()
+        race = None
+        if races_of_key(key).filter(slug=slug).exists():
+            race = race_of(request, slug, Action.EDIT, lock=True)
         check_conditions(request, None if race is None else RaceOut.from_orm(race))
-        status = 200 if race else 201
+        is_new = race is None
         race = race or _new_race(key, slug)
         values = body.dict() | {"ends": body.ends or body.start + DEFAULT_DURATION}
         for name, value in values.items():
             setattr(race, name, value)
         race_save(race=race)
+        if is_new:
+            role_set(race=race, user=key.account, role=Role.OWNER)
+        status = 201 if is_new else 200
         return Status(status, tagged(request, response, RaceOut.from_orm(race)))
 
 
@@ -149,8 +165,7 @@ def delete_race(request: HttpRequest, slug: Slug) -> Status[None]:
     """
     key = key_of(request)
     with transaction.atomic():
-        race = race_of(request, slug, lock=True)
-        require(key, "delete_race")
+        race = race_of(request, slug, Action.DELETE, lock=True)
         if key.scope == ApiKey.Scope.RACE:
             raise Problem(
                 *(403, "permission.missing"), "A key of one race may not delete it."
@@ -163,19 +178,20 @@ def delete_race(request: HttpRequest, slug: Slug) -> Status[None]:
 def _new_race(key: ApiKey, slug: str) -> Race:
     if key.scope == ApiKey.Scope.RACE:
         raise unknown_race()
-    require(key, "add_race")
+    if not key.account.has_perm("runners.add_race"):
+        raise forbidden("create races")
     if Race.objects.filter(slug=slug).exists():
         raise Problem(
             *(409, "request.conflict"),
             f"The slug {slug} is taken by a race that is not this key's. Use another.",
         )
-    return Race(slug=slug, owner=key.account)
+    return Race(slug=slug)
 
 
 @router.get("/races/{slug}/course.gpx", openapi_extra=gpx_body("responses"))
 def read_course(request: HttpRequest, slug: Slug) -> HttpResponse:
     """Read the course as GPX: a track, and a waypoint per checkpoint."""
-    race = race_of(request, slug)
+    race = race_of(request, slug, Action.VIEW)
     if not race.length:
         raise Problem(404, "race.no_course", "The race has no course yet.")
     return HttpResponse(course_gpx(race), content_type=GPX_TYPE)
@@ -206,7 +222,7 @@ def write_course(
     if length and (problem := length_problem(length, course.measured)):
         raise invalid([FieldProblem(at="length", detail=problem)])
     with transaction.atomic():
-        race = race_of(request, slug, lock=True)
+        race = race_of(request, slug, Action.EDIT, lock=True)
         if not race_has_course(race=race, course=course, length=length):
             race_set_course(
                 race=race, course=course, waypoints=waypoints, length=length
@@ -222,7 +238,7 @@ def write_course(
 @router.get("/races/{slug}/waves", response=Waves)
 def read_waves(request: HttpRequest, response: HttpResponse, slug: Slug) -> Waves:
     """Read the waves of a race."""
-    return tagged(request, response, _waves(race_of(request, slug)))
+    return tagged(request, response, _waves(race_of(request, slug, Action.VIEW)))
 
 
 @router.put("/races/{slug}/waves", response=Waves)
@@ -231,7 +247,7 @@ def write_waves(
 ) -> Waves:
     """Set all waves of a race. A wave is identified by its name."""
     with transaction.atomic():
-        race = race_of(request, slug, lock=True)
+        race = race_of(request, slug, Action.EDIT, lock=True)
         check_conditions(request, _waves(race))
         race_set_waves(race=race, waves={wave.name: wave.start for wave in body.waves})
         return tagged(request, response, _waves(race))
@@ -247,7 +263,7 @@ def read_checkpoints(
     request: HttpRequest, response: HttpResponse, slug: Slug
 ) -> Checkpoints:
     """Read the checkpoints of a race, in the order of the course."""
-    return tagged(request, response, _checkpoints(race_of(request, slug)))
+    return tagged(request, response, _checkpoints(race_of(request, slug, Action.VIEW)))
 
 
 @router.put("/races/{slug}/checkpoints", response=Checkpoints)
@@ -259,7 +275,7 @@ def write_checkpoints(
     The splits of a checkpoint that is left out are deleted.
     """
     with transaction.atomic():
-        race = race_of(request, slug, lock=True)
+        race = race_of(request, slug, Action.EDIT, lock=True)
         check_conditions(request, _checkpoints(race))
         beyond = [
             FieldProblem(

@@ -14,6 +14,7 @@ from runners.api.fields import Moment, Slug
 from runners.api.paging import Cursor, Limit
 from runners.races.race_data import ground_of, rows_of
 from runners.races.standings import Clock, RankedRow, standings
+from runners.rights.roles import Action
 
 router = Router(tags=["results"])
 
@@ -63,7 +64,7 @@ def read_results(
     During a race, a row that overtakes another between two pages can be on both or on
     neither.
     """
-    race = race_of(request, slug)
+    race = race_of(request, slug, Action.VIEW)
     ground = ground_of(race)
     ranked = standings(rows_of(race, ground), by)
     names = {stop.pk: stop.name for stop in ground.stops}

@@ -177,7 +177,6 @@ class Migration(migrations.Migration):
                 ('pacing', models.JSONField(blank=True, editable=False, help_text='Learned from past results for arrival times (races/arrival/pacing.py); without it, the usual pacing is assumed.', null=True)),
                 ('visibility', models.CharField(choices=[('public', 'Public'), ('link', 'Unlisted')], default='public', help_text='An unlisted race is visible only with a share link to it.', max_length=7)),
                 ('changed_at', models.DateTimeField(auto_now=True)),
-                ('owner', models.ForeignKey(blank=True, help_text='The organiser whose API keys give access to the race.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='races', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'ordering': ['start', 'name'],
@@ -237,7 +236,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(help_text='The system that uses it.', max_length=60)),
                 ('digest', models.CharField(editable=False, max_length=64, unique=True)),
-                ('scope', models.CharField(choices=[('race', 'One race'), ('organiser', "The account's own races"), ('installation', 'All races')], default='race', max_length=12, verbose_name='races')),
+                ('scope', models.CharField(choices=[('race', 'One race'), ('organiser', 'Races in which the account has a role'), ('installation', 'All races')], default='race', max_length=12, verbose_name='races')),
                 ('can_write', models.BooleanField(default=False, verbose_name='may write')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('expires_at', models.DateTimeField()),
@@ -657,7 +656,7 @@ class Migration(migrations.Migration):
                 ('failing_since', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('disabled_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('account', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.CASCADE, related_name='webhooks', to=settings.AUTH_USER_MODEL)),
-                ('race', models.ForeignKey(blank=True, help_text='Empty: all races that you own.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='webhooks', to='runners.race')),
+                ('race', models.ForeignKey(blank=True, help_text='Empty: all races in which you have a role.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='webhooks', to='runners.race')),
             ],
             options={
                 'ordering': ['name'],
@@ -697,6 +696,35 @@ class Migration(migrations.Migration):
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('subscription', 'entry', 'distance'), name='a_pass_has_one_alert_a_place')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Invitation',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('email', models.EmailField(max_length=254)),
+                ('role', models.CharField(choices=[('owner', 'Owner'), ('office', 'Race office'), ('timing', 'Timing'), ('aid', 'Aid station'), ('medic', 'Medic'), ('read', 'Read only')], max_length=6)),
+                ('digest', models.CharField(editable=False, max_length=64, unique=True)),
+                ('expires_at', models.DateTimeField()),
+                ('invited_by', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('race', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='invitations', to='runners.race')),
+            ],
+            options={
+                'ordering': ['email'],
+                'constraints': [models.UniqueConstraint(fields=('race', 'email'), name='a_race_invites_an_address_once')],
+            },
+        ),
+        migrations.CreateModel(
+            name='RaceRole',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('role', models.CharField(choices=[('owner', 'Owner'), ('office', 'Race office'), ('timing', 'Timing'), ('aid', 'Aid station'), ('medic', 'Medic'), ('read', 'Read only')], max_length=6)),
+                ('race', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='roles', to='runners.race')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='race_roles', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'ordering': ['user__username'],
+                'constraints': [models.UniqueConstraint(fields=('race', 'user'), name='a_user_has_one_role_in_a_race')],
             },
         ),
     ]

@@ -7,6 +7,7 @@ from runners.models.phone import Phone
 from runners.models.position import LatestPosition, Position
 from runners.models.race import Checkpoint, Entry, Race, Split, Wave
 from runners.models.race_map import MapTile, RaceMap
+from runners.models.race_role import Invitation, RaceRole
 from runners.models.rights import RightsChange
 from runners.models.runner import Runner, RunnerToken
 from runners.models.share import LinkViewers, Pause, ShareLink, Zone
@@ -25,6 +26,7 @@ __all__ = [
     "Delivery",
     "Entry",
     "Follow",
+    "Invitation",
     "LatestPosition",
     "LinkViewers",
     "MapTile",
@@ -35,6 +37,7 @@ __all__ = [
     "Position",
     "Race",
     "RaceMap",
+    "RaceRole",
     "RightsChange",
     "Runner",
     "RunnerToken",

@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from runners.models.race import Race, RaceQuerySet
+from runners.models.race import Race
 from runners.models.runner import TOKEN_BYTES, token_digest
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class ApiKey(models.Model):
 
     class Scope(models.TextChoices):
         RACE = "race", "One race"
-        ORGANISER = "organiser", "The account's own races"
+        ORGANISER = "organiser", "Races in which the account has a role"
         INSTALLATION = "installation", "All races"
 
     name = models.CharField(max_length=60, help_text="The system that uses it.")
@@ -101,15 +101,6 @@ class ApiKey(models.Model):
             raise ValidationError(
                 {"race": "Choose the race of a key for one race, and none otherwise."}
             )
-
-    def races(self) -> RaceQuerySet:
-        """Return the races that the key gives access to."""
-        match self.scope:
-            case self.Scope.INSTALLATION:
-                return Race.objects.all()
-            case self.Scope.ORGANISER:
-                return Race.objects.filter(owner=self.account_id)
-        return Race.objects.filter(api_keys=self)
 
     def revoke(self) -> None:
         """Revoke the key. A second call changes nothing."""

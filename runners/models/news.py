@@ -170,7 +170,8 @@ class NewsQuerySet(models.QuerySet["News"]):
                 " (SELECT 1 FROM runners_alert a WHERE a.runner_id = e.runner_id)"
                 " OR EXISTS (SELECT 1 FROM runners_webhook w WHERE"
                 " w.disabled_at IS NULL AND (w.race_id = r.id OR"
-                " w.race_id IS NULL AND w.account_id = r.owner_id)))"
+                " w.race_id IS NULL AND EXISTS (SELECT 1 FROM runners_racerole o"
+                " WHERE o.race_id = r.id AND o.user_id = w.account_id))))"
                 " ON CONFLICT DO NOTHING",
                 [
                     kind.value,

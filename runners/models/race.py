@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
@@ -62,14 +61,6 @@ class Race(models.Model):
         help_text="Used in links: /races/SLUG/.",
     )
     name = models.CharField(max_length=120)
-    owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        on_delete=models.SET_NULL,
-        null=True,
-        blank=True,
-        related_name="races",
-        help_text="The organiser whose API keys give access to the race.",
-    )
     start = models.DateTimeField()
     ends = models.DateTimeField(
         help_text="After this, no runner is visible because of this race."
@@ -306,6 +297,11 @@ class Entry(models.Model):
         if fields is not None and "status" in fields:
             kwargs["update_fields"] = {*fields, "out_at"}
         super().save(**kwargs)
+
+    @property
+    def is_shown(self) -> bool:
+        """Return whether the race shows the runner, as `shown` does."""
+        return self.accepted or self.runner.account_id is None
 
     @property
     def gun(self) -> datetime:

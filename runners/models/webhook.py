@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from runners.models.race import Race
+from runners.models.race_role import RaceRole
 
 
 def new_salt() -> str:
@@ -27,17 +28,14 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
             disabled_at=None, account__is_active=True, account__is_staff=True
         )
 
-    def of_race(
-        self, race: OuterRef | int, owner: OuterRef | int | None
-    ) -> WebhookQuerySet:
-        """Return the active webhooks that a race with this owner has."""
-        return self.active().filter(Q(race=race) | Q(race=None, account=owner))
+    def of_race(self, race: OuterRef | int) -> WebhookQuerySet:
+        """Return the active webhooks of a race, or of somebody with a role in it."""
+        held = RaceRole.objects.filter(race=race, user=OuterRef("account"))
+        return self.active().filter(Q(race=race) | Q(Exists(held), race=None))
 
     def watched_races(self) -> models.QuerySet[Race]:
         """Return the races that have a webhook."""
-        return Race.objects.filter(
-            Exists(self.of_race(OuterRef("pk"), OuterRef("owner")))
-        )
+        return Race.objects.filter(Exists(self.of_race(OuterRef("pk"))))
 
 
 class Webhook(models.Model):
@@ -65,7 +63,7 @@ class Webhook(models.Model):
         null=True,
         blank=True,
         related_name="webhooks",
-        help_text="Empty: all races that you own.",
+        help_text="Empty: all races in which you have a role.",
     )
     salt = models.CharField(max_length=32, default=new_salt, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -12,8 +12,9 @@ from django.core.mail.backends.base import BaseEmailBackend
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from runners.models import Contact, Subscription
+from runners.models import Contact, Invitation, Subscription
 from runners.models.news import Kind
+from runners.models.race_role import Role
 from runners.notifying.texts import Words
 
 CONSOLE = "django.core.mail.backends.console.EmailBackend"
@@ -103,6 +104,26 @@ def contact_mail(contact: Contact) -> EmailMessage:
             url=confirm_url(contact),
         ),
         contact.email,
+    )
+
+
+def invitation_mail(invitation: Invitation, plain: str) -> EmailMessage:
+    """Build the mail that invites an address to a race office."""
+    lines = (
+        _("{user} on {site} invites you to the race office of {race}, as: {role}."),
+        _("Open this page within seven days to accept:") + "\n{url}",
+        _("If you do not expect this, do nothing."),
+    )
+    return _mail(
+        _("An invitation to a race office"),
+        "\n\n".join(lines).format(
+            user=invitation.invited_by,
+            site=settings.PUBLIC_URL,
+            race=invitation.race,
+            role=Role(invitation.role).label,
+            url=settings.PUBLIC_URL + reverse("invitation", args=[plain]),
+        ),
+        invitation.email,
     )
 
 

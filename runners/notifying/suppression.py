@@ -6,7 +6,7 @@ from allauth.account.models import EmailAddress
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from runners.models import Contact, Subscription, SuppressedAddress
+from runners.models import Contact, Invitation, Subscription, SuppressedAddress
 from runners.models.suppression import address_digest
 from runners.quotas import over_quota
 from runners.units.errors import CodedError
@@ -46,6 +46,6 @@ def address_suppress(*, address: str, reason: str) -> None:
     SuppressedAddress.objects.of_address(address).get_or_create(
         digest=address_digest(address), defaults={"reason": reason}
     )
-    for model in (Subscription, Contact):
+    for model in (Subscription, Contact, Invitation):
         model.objects.filter(email__iexact=address).delete()
     EmailAddress.objects.filter(email__iexact=address, verified=False).delete()

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from runners.models import Entry, Race, Webhook, WebhookMessage
 from runners.models.news import Kind, News
+from runners.rights.roles import Action, may
 
 TYPES = {
     Kind.START: "entry.started",
@@ -64,10 +65,8 @@ def _webhooks(races: set[Race]) -> dict[int, list[Webhook]]:
     """Return the webhooks of each race whose account may see it."""
     found: dict[int, list[Webhook]] = defaultdict(list)
     for race in races:
-        for webhook in Webhook.objects.of_race(race.pk, race.owner_id).select_related(
-            "account"
-        ):
-            if webhook.account.has_perm("runners.view_race"):
+        for webhook in Webhook.objects.of_race(race.pk).select_related("account"):
+            if may(webhook.account, race, Action.VIEW):
                 found[race.pk].append(webhook)
     return found
 

@@ -109,11 +109,13 @@ def rows_of(
             )
     start = {stop.pk for stop in ground.stops if stop.kind == "start"}
     finish = {stop.pk for stop in ground.stops if stop.kind == "finish"}
-    # The phone may have been in a different race since, or never in this one.
+    # The phone may have been in a different race since, or never in this one. A race
+    # gets no positions of runners who have not accepted their entry.
     latest = {
         runner: (progress, at, state == "off_course" and of)
         for runner, progress, at, state, of in LatestPosition.objects.filter(
-            runner__in=entries.values("runner"), recorded_at__lte=race.ends
+            runner__in=entries.shown().values("runner"),
+            recorded_at__lte=race.ends,
         ).values_list(
             *("runner", "progress", "recorded_at"),
             *("race_state__state__s", "race_state__entry"),

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from runners.models import Entry, Follow, Race, Runner
 from runners.rights.access import visible_runners
+from runners.rights.roles import Action, may
 
 
 def shown_in_standings(
@@ -23,7 +24,7 @@ def shown_in_standings(
     shown in races only are named until the race ends. Causes one query, and one more
     for a user.
     """
-    if user_id is not None and _is_organiser(user_id):
+    if user_id is not None and _is_organiser(user_id, race):
         return frozenset(race.entries.values_list("runner", flat=True))
     shown = Entry.objects.shown().filter(race=race)
     named = Q(visibility=Runner.Visibility.PUBLIC)
@@ -38,6 +39,6 @@ def shown_in_standings(
     return frozenset(runners.values_list("pk", flat=True))
 
 
-def _is_organiser(user_id: int) -> bool:
-    user = User.objects.filter(pk=user_id, is_active=True, is_staff=True).first()
-    return user is not None and user.has_perm("runners.change_race")
+def _is_organiser(user_id: int, race: Race) -> bool:
+    user = User.objects.filter(pk=user_id).first()
+    return user is not None and may(user, race, Action.VIEW)

@@ -8,7 +8,7 @@ from daphne.access import AccessLogGenerator
 
 # The parts of a URL that may contain a token, a share link or the key of a mail.
 SECRETS = re.compile(
-    r"(\?|/s/|/stop/|/confirm/|/reset/key/|/intake/[^/\s?\"']*/)[^\s?\"']+"
+    r"(\?|/s/|/stop/|/confirm/|/invitations/|/reset/key/|/intake/[^/\s?\"']*/)[^\s?\"']+"
 )
 # A token in any other place. Codes are never this long.
 LONG_WORD = re.compile(r"[A-Za-z0-9_-]{43,}")

@@ -14,16 +14,18 @@ from runners.intake.diagnosis import diagnose, duration
 from runners.intake.setup import PHONE_APPS
 from runners.models import Runner, RunnerToken
 from runners.preferences.runner_settings import TooManyTokens, token_issue
+from runners.rights.roles import Action, runners_managed
 
 
 def own_runner(request: HttpRequest, code: str) -> Runner:
     """Return a runner whose phones the visitor may set up.
 
-    This is their own runner, or any for the race office. Raises Http404 for all others.
+    This is their own, or one of the race office's. Raises Http404 for all others.
     """
     user = request.user
     runner = get_object_or_404(Runner, code=code)
-    if runner.account_id != user.pk and not user.has_perm("runners.add_runnertoken"):
+    managed = runners_managed(user, Action.ISSUE)
+    if runner.account_id != user.pk and not managed.contains(runner):
         raise Http404
     return runner
 

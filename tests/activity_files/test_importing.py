@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
@@ -26,9 +26,11 @@ from runners.models import (
     Split,
     Zone,
 )
+from runners.models.race_role import Role
 from runners.positions.fix import Fix
 from runners.positions.running import active_entry, recompute
 from runners.races.entries import splits_set
+from runners.rights.roles import role_set
 from runners.timing.reads import read_of
 from runners.timing.storage import passings_store
 from tests.activity_files.files import At, fit, gpx
@@ -300,14 +302,12 @@ def test_a_preview_is_of_one_entry_only(client: Client, entry: Entry) -> None:
 
 
 def test_the_race_office_adds_a_file(client: Client, entry: Entry) -> None:
-    office = User.objects.create(username="office", is_staff=True)
+    office = User.objects.create(username="office")
+    role_set(race=entry.race, user=office, role=Role.TIMING)
     client.force_login(office)
     url = f"/admin/runners/race/{entry.race_id}/entries/{entry.pk}/file/"
-    codes = ["change_race", "view_entry"]
-    for code in codes:
-        office.user_permissions.add(Permission.objects.get(codename=code))
     assert client.get(url).status_code == 403
-    office.user_permissions.add(Permission.objects.get(codename="change_entry"))
+    role_set(race=entry.race, user=office, role=Role.OFFICE)
     assert url in client.get(f"/admin/runners/entry/{entry.pk}/change/").text
 
     page = client.post(url, {"file": upload(fit(points(entry.race)))}).text

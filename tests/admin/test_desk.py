@@ -11,6 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from runners.models import Entry, Phone, Race, RightsChange, Runner, RunnerToken, Wave
+from runners.models.race_role import Role
+from runners.rights.roles import role_set
 from tests.admin.conftest import enter_runners, make_latest
 
 pytestmark = pytest.mark.django_db
@@ -251,12 +253,12 @@ def test_an_invalid_swap_is_refused_with_a_reason(
         )
 
 
-def test_a_user_with_view_permission_changes_nothing(
+def test_a_role_that_only_reads_changes_nothing(
     client: Client, park: Race, bob: Runner, desk: str
 ) -> None:
     entry = Entry.objects.create(race=park, runner=bob, bib="1")
     alice = User.objects.create(username="alice", is_staff=True)
-    alice.user_permissions.add(Permission.objects.get(codename="view_race"))
+    role_set(race=park, user=alice, role=Role.READ)
     client.force_login(alice)
 
     assert client.get(f"{desk}/").status_code == 200

@@ -22,6 +22,7 @@ from runners.models import (
     RunnerToken,
     Split,
 )
+from runners.models.race_role import Role
 from runners.models.runner import token_digest
 from runners.rights.token_lookup import find_token
 from runners.views import throttle
@@ -139,9 +140,12 @@ def test_a_key_has_no_more_rights_than_its_account(
     system = System(organisers_api, plain)
     system.send("PUT", "/races/spring", RACE)
     organiser.user_permissions.clear()
-    for method, body in (("GET", None), ("PUT", RACE)):
-        code, _ = refused(system, method, "/races/spring", body, status=403)
-        assert code == "permission.missing"
+    organiser.race_roles.update(role=Role.READ)
+    system.send("GET", "/races/spring")
+    code, _ = refused(system, "PUT", "/races/spring", RACE, status=403)
+    assert code == "permission.missing"
+    organiser.race_roles.all().delete()
+    assert refused(system, "GET", "/races/spring", status=404)[0] == "race.unknown"
     User.objects.filter(pk=organiser.pk).update(is_staff=False)
     assert refused(system, "GET", "/races", status=401)[0] == "key.invalid"
 
@@ -226,7 +230,9 @@ def test_a_repeated_request_changes_nothing_and_conditions_are_checked(
     again = system.respond("PUT", "/races/spring", RACE)
     assert (created.status_code, again.status_code) == (201, 200)
     assert created.content == again.content
-    assert Race.objects.get().owner == organiser
+    assert [*organiser.race_roles.values_list("race__slug", "role")] == [
+        ("spring", "owner")
+    ]
     etag = created["ETag"]
     assert system.respond("GET", "/races/spring")["ETag"] == etag
     fresh = system.respond("GET", "/races/spring", If_None_Match=etag)
@@ -440,10 +446,12 @@ def test_entries_and_races_are_deleted_if_they_are_as_expected(
 ) -> None:
     entry = f"{race}/entries/1"
     system.send("POST", f"{race}/entries", rows("1", "2"))
-    code, _ = refused(system, "DELETE", entry, status=403)
-    assert code == "permission.missing"
-    names = ["delete_entry", "delete_race"]
-    organiser.user_permissions.add(*Permission.objects.filter(codename__in=names))
+    organiser.user_permissions.clear()
+    organiser.race_roles.update(role=Role.READ)
+    for path in (entry, race):
+        code, _ = refused(system, "DELETE", path, status=403)
+        assert code == "permission.missing"
+    organiser.race_roles.update(role=Role.OWNER)
 
     for path in (entry, race):
         read = system.respond("GET", path)

@@ -50,7 +50,7 @@ def permit(user: User, *codes: str) -> None:
 @pytest.fixture
 def organiser(db: None) -> User:
     organiser = User.objects.create_user("olga", is_staff=True)
-    permit(organiser, "view_race")
+    permit(organiser, "change_race")
     return organiser
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from runners.models import (
@@ -18,6 +19,8 @@ from runners.models import (
     Split,
     Wave,
 )
+from runners.models.race_role import Role
+from runners.rights.roles import role_set
 from runners.timing.reads import Read
 from runners.timing.storage import passings_store
 
@@ -27,7 +30,9 @@ METRES_PER_DEGREE = 111_195.0
 STARTED_AGO = timedelta(minutes=40)
 
 
-def make_race(*, start: datetime | None = None, **fields: Any) -> Race:
+def make_race(
+    *, start: datetime | None = None, owner: User | None = None, **fields: Any
+) -> Race:
     """Make a race of 10 km due north, with splits at 2.5, 5 and 7.5 km."""
     start = start or timezone.now() - STARTED_AGO
     given: dict[str, Any] = {
@@ -39,6 +44,8 @@ def make_race(*, start: datetime | None = None, **fields: Any) -> Race:
         "length": LENGTH_M,
     }
     race = Race.objects.create(**given | fields)
+    if owner is not None:
+        role_set(race=race, user=owner, role=Role.OWNER)
     for name, distance, kind in (
         ("Start", 0.0, "start"),
         ("2.5 km", 2_500.0, "split"),

@@ -56,8 +56,15 @@ LEFT_OUT = (
         "admin/runners/race/<int:pk>/desk.json",
         r'"(status|state|fix|contact|progress|heard)": [^,}]*|'
         r"'Content-Length': '\d+'",
-        "The right to view a race is the right to see how its entries are, also in the "
+        "Who reads a race has the right to see how its entries are, also in the "
         "race office of a private runner. Places of calls for help are compared.",
+    ),
+    LeftOut(
+        "marshal",
+        "admin/runners/entry/",
+        r'(?s)<td class="field-(status|signal|last_contact|battery|app)[^>]*>.*?</td>|'
+        r"'Content-Length': '\d+'",
+        "The list of entries has the status and signal that the desk has.",
     ),
     LeftOut(
         "marshal",

@@ -15,6 +15,7 @@ from tablib import Dataset
 from runners.admin.race_pages import permitted_race, race_page, race_table
 from runners.models import Race
 from runners.races.accounted import STARTERS, Account, Accounts, Group, accounts_of
+from runners.rights.roles import Action
 
 RaceAdmin: TypeAlias = "admin.ModelAdmin[Race]"
 
@@ -37,7 +38,7 @@ COLUMNS = (
 
 def accounted(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     """Show the counts, and the entries of the chosen group."""
-    race = permitted_race(race_admin, request, pk, change=False)
+    race = permitted_race(request, pk, Action.VIEW)
     accounts = accounts_of(race, timezone.now())
     chosen = request.GET.get("show", "")
     groups = {chosen} if chosen in LABELS else set(Group) if chosen == "all" else SHOWN
@@ -63,7 +64,7 @@ def accounted(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpRespo
 
 def accounted_csv(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     """Return all entries as CSV."""
-    race = permitted_race(race_admin, request, pk, change=False)
+    race = permitted_race(request, pk, Action.VIEW)
     rows = accounts_of(race, timezone.now()).accounts
     clock = _clock(race)
     cells = ([_cells(row, clock)[column] for column in COLUMNS] for row in rows)

@@ -8,7 +8,6 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
-from django.core.exceptions import PermissionDenied
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -19,12 +18,13 @@ from django.http import (
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from runners.admin.desk.queries import desk_of
+from runners.admin.desk.queries import calls_of_desk, desk_of
 from runners.admin.desk.token_swap import phones_swap, runner_meant
 from runners.admin.race_pages import permitted_race, race_page
-from runners.models import Entry, Race, Runner, Sos
+from runners.models import Entry, Race, Runner
 from runners.notifying.sos import sos_acknowledge, sos_close
 from runners.races.entries import entry_mark
+from runners.rights.roles import Action, AnyUser, actions_of
 from runners.views.assets import map_assets
 from runners.views.numbers import whole_number
 from runners.views.streets import streets_of
@@ -35,16 +35,14 @@ RaceAdmin: TypeAlias = "admin.ModelAdmin[Race]"
 
 def desk(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     """Show the desk; its script requests the data."""
-    race = permitted_race(race_admin, request, pk, change=False)
-    may_change = race_admin.has_change_permission(request, race)
-    may_swap = may_change and _may_move_phones(request)
+    race = permitted_race(request, pk, Action.VIEW)
+    actions = actions_of(request.user, race)
     return race_page(
         race_admin,
         request,
         race,
         "desk",
         "Desk",
-        may_swap=may_swap,
         config={
             "data": reverse("admin:runners_race_desk_json", args=[pk]),
             "mark": reverse("admin:runners_race_mark", args=[pk]),
@@ -52,9 +50,10 @@ def desk(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
             "sos": reverse("admin:runners_race_sos", args=[pk]),
             # A placeholder for a runner's primary key. No row has 0.
             "runner": reverse("admin:runners_runner_change", args=[0]),
-            "mayChange": may_change,
-            "maySwap": may_swap,
-            "map": _map_of(race) if may_change else None,
+            "mayMark": Action.STATUS in actions,
+            "mayHelp": Action.HELP in actions,
+            "maySwap": Action.SWAP in actions,
+            "map": _map_of(race) if Action.POSITIONS in actions else None,
             "statuses": dict(Entry.Status.choices),
         },
     )
@@ -76,14 +75,13 @@ def _map_of(race: Race) -> dict[str, Any] | None:
 
 def desk_json(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     """Return all runners and their phones as JSON; the desk polls this."""
-    race = permitted_race(race_admin, request, pk, change=False)
-    may_change = race_admin.has_change_permission(request, race)
-    return JsonResponse(desk_of(race, may_change=may_change))
+    race = permitted_race(request, pk, Action.VIEW)
+    return JsonResponse(desk_of(race, request.user))
 
 
 def mark(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     """Set the posted `entry` to the posted `status`."""
-    race = permitted_race(race_admin, request, pk)
+    race = permitted_race(request, pk, Action.STATUS)
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     key, status = request.POST.get("entry", ""), request.POST.get("status", "")
@@ -97,11 +95,11 @@ def mark(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
 
 def sos(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     """Acknowledge or close (the posted `act`) the call for help `sos`."""
-    race = permitted_race(race_admin, request, pk)
+    race = permitted_race(request, pk, Action.HELP)
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     key, act = request.POST.get("sos", ""), request.POST.get("act", "")
-    calls = Sos.objects.select_related("runner")
+    calls = calls_of_desk(race, request.user).select_related("runner")
     call = get_object_or_404(calls, pk=whole_number(key))
     if act == "seen":
         sos_acknowledge(sos=call, by=cast(User, request.user))
@@ -124,15 +122,15 @@ class SwapForm(forms.Form):
     )
     second = forms.CharField(max_length=40, label="Second bib")
 
-    def __init__(self, *args: Any, race: Race, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, race: Race, user: AnyUser, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._race = race
+        self._race, self._user = race, user
 
     def clean_first(self) -> Runner:
-        return runner_meant(self._race, self.cleaned_data["first"])
+        return runner_meant(self._race, self.cleaned_data["first"], self._user)
 
     def clean_second(self) -> Runner:
-        return runner_meant(self._race, self.cleaned_data["second"])
+        return runner_meant(self._race, self.cleaned_data["second"], self._user)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -146,12 +144,15 @@ class SwapForm(forms.Form):
 
 def swap(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     """Ask whose phones to swap, show the effect, then swap them."""
-    race = permitted_race(race_admin, request, pk)
-    if not _may_move_phones(request):
-        raise PermissionDenied
+    race = permitted_race(request, pk, Action.SWAP)
     fields = request.POST if request.method == "POST" else request.GET
     complete = {"first", "second"} <= fields.keys()
-    form = SwapForm(fields if complete else None, initial=fields.dict(), race=race)
+    form = SwapForm(
+        fields if complete else None,
+        initial=fields.dict(),
+        race=race,
+        user=request.user,
+    )
     if not form.is_valid():
         return race_page(race_admin, request, race, "swap", "Swap phones", form=form)
     first: Runner = form.cleaned_data["first"]
@@ -174,10 +175,6 @@ def swap(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     race_admin.log_change(request, race, f"Swapped phones: {summary}")
     race_admin.message_user(request, summary, messages.SUCCESS)
     return HttpResponseRedirect(reverse("admin:runners_race_desk", args=[pk]))
-
-
-def _may_move_phones(request: HttpRequest) -> bool:
-    return request.user.has_perm("runners.change_runnertoken")
 
 
 def _phones(count: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Length
 from django.utils import timezone
 
@@ -15,12 +15,20 @@ from runners.models import (
     LatestPosition,
     Phone,
     Race,
-    Runner,
     RunnerToken,
     Sos,
     Split,
 )
+from runners.models.race import WINDOW_BEFORE_START
+from runners.models.sos import SosQuerySet
 from runners.positions.running import live_status
+from runners.rights.roles import (
+    Action,
+    AnyUser,
+    actions_of,
+    organises_all,
+    runners_in_reach,
+)
 
 # Phones with a contact within this time are shown even if their runner is not entered.
 LATELY = timedelta(hours=6)
@@ -31,11 +39,13 @@ MOST_UNASSIGNED = 200
 DISAGREE_S = 60.0
 
 
-def desk_of(race: Race, *, may_change: bool) -> dict[str, Any]:
-    """Return all data of the desk, times in milliseconds. Causes six queries.
+def desk_of(race: Race, user: AnyUser) -> dict[str, Any]:
+    """Return all data of the desk, times in milliseconds. Causes eight queries.
 
-    Positions are included only if `may_change`.
+    Positions are included only for those who may see them, that of a call for help
+    for those who may handle it.
     """
+    actions = actions_of(user, race)
     now = timezone.now()
     entries = list(
         Entry.objects.filter(race=race)
@@ -57,13 +67,13 @@ def desk_of(race: Race, *, may_change: bool) -> dict[str, Any]:
         "entries": [
             _entry(e, phones.get(e.runner_id, []))
             | {"disagrees": disagree.get(e.pk)}
-            | (_place(e.runner) if may_change else {})
+            | (_place(e, race) if Action.POSITIONS in actions else {})
             for e in entries
         ],
-        "unassigned": [_unassigned(token) for token in unassigned(race, now)],
+        "unassigned": [_unassigned(token) for token in unassigned(race, user, now)],
         "sos": [
-            _sos(sos, entry_of.get(sos.runner_id), may_change=may_change)
-            for sos in open_calls(race, now)
+            _sos(sos, entry_of.get(sos.runner_id), may_help=Action.HELP in actions)
+            for sos in open_calls(race, user)
         ],
     }
 
@@ -86,8 +96,11 @@ def disagreements(race: Race) -> dict[int, dict[str, Any]]:
     return found
 
 
-def unassigned(race: Race, now: datetime) -> Iterable[RunnerToken]:
-    """Return recent phones of runners who are in no current race."""
+def unassigned(race: Race, user: AnyUser, now: datetime) -> Iterable[RunnerToken]:
+    """Return recent phones of runners who are in no current race.
+
+    Those who organise single races get the runners of their races only.
+    """
     since = now - LATELY
     heard = Q(phone__contact_at__gt=since) | Q(
         last_used_at__gt=since, runner__latest__contact_at__gt=since
@@ -97,7 +110,7 @@ def unassigned(race: Race, now: datetime) -> Iterable[RunnerToken]:
     )
     found = (
         RunnerToken.objects.usable()
-        .filter(heard)
+        .filter(heard, runner__in=runners_in_reach(user, Action.VIEW))
         .exclude(runner__in=entered.values("runner"))
         .select_related("phone", "runner__latest")
         .order_by("-phone__contact_at", "-last_used_at")
@@ -105,18 +118,32 @@ def unassigned(race: Race, now: datetime) -> Iterable[RunnerToken]:
     return found[:MOST_UNASSIGNED]
 
 
-def open_calls(race: Race, now: datetime) -> Iterable[Sos]:
+def calls_of_desk(race: Race, user: AnyUser) -> SosQuerySet:
+    """Return the calls for help of this race, and of runners in no current race.
+
+    Those who organise single races get the latter of runners of this race only: a
+    call during a different race is for the desk of that one.
+    """
+    entries = Entry.objects.all() if organises_all(user) else Entry.objects.shown()
+    current = Race.objects.window_open()
+    here = Q(runner__in=entries.filter(race=race).values("runner"))
+    now = Q(runner__in=entries.filter(race__in=current).values("runner"))
+    calls = Sos.objects.all()
+    if organises_all(user):
+        return calls.filter(here | ~now)
+    return calls.filter(here if current.contains(race) else here & ~now)
+
+
+def open_calls(race: Race, user: AnyUser) -> Iterable[Sos]:
     """Return open calls for help: of this race, then of runners in no current race.
 
     Only the last call of each runner is returned, to keep the desk readable. If it has
     no position, it gets that of the runner's previous call.
     """
-    here = Entry.objects.filter(race=race)
-    elsewhere = Entry.objects.filter(race__in=Race.objects.window_open(now))
     found = (
-        Sos.objects.open()
-        .annotate(is_here=Q(runner__in=here.values("runner")))
-        .filter(Q(is_here=True) | ~Q(runner__in=elsewhere.values("runner")))
+        calls_of_desk(race, user)
+        .open()
+        .annotate(is_here=Exists(race.entries.filter(runner=OuterRef("runner"))))
         .select_related("runner", "seen_by")
         .order_by("-is_here", "received_at", "pk")
     )
@@ -130,7 +157,7 @@ def open_calls(race: Race, now: datetime) -> Iterable[Sos]:
     return calls.values()
 
 
-def _sos(sos: Sos, entry: Entry | None, *, may_change: bool) -> dict[str, Any]:
+def _sos(sos: Sos, entry: Entry | None, *, may_help: bool) -> dict[str, Any]:
     return {
         "id": sos.pk,
         "bib": entry.bib if entry else None,
@@ -138,8 +165,8 @@ def _sos(sos: Sos, entry: Entry | None, *, may_change: bool) -> dict[str, Any]:
         "runner": sos.runner_id,
         "called": _ms(sos.called_at),
         "received": _ms(sos.received_at),
-        "lat": sos.lat if may_change else None,
-        "lng": sos.lng if may_change else None,
+        "lat": sos.lat if may_help else None,
+        "lng": sos.lng if may_help else None,
         "accuracy": sos.accuracy,
         "placed": sos.placed_at and _ms(sos.placed_at),
         "battery": sos.battery,
@@ -150,6 +177,7 @@ def _sos(sos: Sos, entry: Entry | None, *, may_change: bool) -> dict[str, Any]:
 
 def _entry(entry: Entry, tokens: Iterable[RunnerToken]) -> dict[str, Any]:
     runner = entry.runner
+    latest = getattr(runner, "latest", None) if entry.is_shown else None
     return {
         "id": entry.pk,
         "bib": entry.bib,
@@ -158,16 +186,22 @@ def _entry(entry: Entry, tokens: Iterable[RunnerToken]) -> dict[str, Any]:
         "runner": runner.pk,
         "wave": entry.wave.name if entry.wave else "",
         "status": entry.status,
-        "accepted": entry.accepted or runner.account_id is None,
-        "state": live_status(entry, getattr(runner, "latest", None)),
-        **_signal(getattr(runner, "latest", None)),
-        **_phones(tokens),
+        "accepted": entry.is_shown,
+        "state": live_status(entry, latest),
+        **_signal(latest),
+        **_phones(tokens if entry.is_shown else ()),
     }
 
 
-def _place(runner: Runner) -> dict[str, Any]:
-    latest: LatestPosition | None = getattr(runner, "latest", None)
-    return {} if latest is None else {"place": [latest.lng, latest.lat]}
+def _place(entry: Entry, race: Race) -> dict[str, Any]:
+    """Return the position, if the runner has sent it in the time of the race."""
+    latest: LatestPosition | None = getattr(entry.runner, "latest", None)
+    begin = race.start - WINDOW_BEFORE_START
+    if latest is None or not entry.is_shown:
+        return {}
+    if not begin <= latest.recorded_at < race.ends:
+        return {}
+    return {"place": [latest.lng, latest.lat]}
 
 
 def _unassigned(token: RunnerToken) -> dict[str, Any]:

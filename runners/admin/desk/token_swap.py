@@ -6,9 +6,10 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from runners.models import Race, Runner, RunnerToken
+from runners.rights.roles import Action, AnyUser, runners_in_reach
 
 
-def runner_meant(race: Race, text: str) -> Runner:
+def runner_meant(race: Race, text: str, user: AnyUser) -> Runner:
     """Return the runner with a bib, or with a code if they have no entry.
 
     Raises ValidationError if there is none, or if the runner has an account and has not
@@ -16,7 +17,8 @@ def runner_meant(race: Race, text: str) -> Runner:
     """
     text = text.strip()
     entry = race.entries.filter(bib=text).select_related("runner").first()
-    runner = entry.runner if entry else Runner.objects.filter(code=text).first()
+    known = runners_in_reach(user, Action.SWAP)
+    runner = entry.runner if entry else known.filter(code=text).first()
     if runner is None:
         raise ValidationError(
             f"{text!r} is neither a bib of this race nor a runner's code."

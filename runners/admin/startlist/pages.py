@@ -22,6 +22,13 @@ from runners.admin.race_pages import (
     race_table,
 )
 from runners.models import Entry, Race
+from runners.rights.roles import (
+    Action,
+    codes_of_others,
+    may,
+    organises_all,
+    races_of,
+)
 from runners.startlist.importing import start_list_import, tokens_issue
 from runners.startlist.resource import StartListResource
 from runners.startlist.spreadsheet import (
@@ -53,13 +60,16 @@ def start_list(
     race_admin: admin.ModelAdmin[Race], request: HttpRequest, pk: int
 ) -> HttpResponse:
     """Upload a file and preview its effect; then import it."""
-    race = permitted_race(race_admin, request, pk)
+    race = permitted_race(request, pk, Action.ENTER)
     if "rows" in request.POST:
         return _import(race_admin, request, race)
     form = UploadForm(request.POST or None, request.FILES or None)
     context: dict[str, Any] = {"form": form, "entered": race.entries.count()}
     if request.method == "POST" and form.is_valid():
         table, unknown = form.cleaned_data["file"]
+        if taken := _codes_of_others(request, table):
+            form.add_error("file", _taken(taken))
+    if request.method == "POST" and form.is_valid():
         preview = start_list_import(race=race, table=table, dry_run=True)
         context |= {
             "preview": preview,
@@ -70,6 +80,19 @@ def start_list(
             ),
         }
     return race_page(race_admin, request, race, "start_list", "Start list", **context)
+
+
+def _codes_of_others(request: HttpRequest, table: Dataset) -> set[str]:
+    if organises_all(request.user) or "code" not in table.headers:
+        return set()
+    return codes_of_others(table["code"], races_of(request.user, Action.ENTER))
+
+
+def _taken(codes: set[str]) -> str:
+    return (
+        "Runners outside of your races have these codes, and are not entered by you: "
+        f"{', '.join(sorted(codes)[:10])}. Leave these cells empty, or use other codes."
+    )
 
 
 def _import(
@@ -86,6 +109,9 @@ def _import(
         )
         return back
     table = Dataset(*rows, headers=headers)
+    if taken := _codes_of_others(request, table):
+        race_admin.message_user(request, _taken(taken), messages.ERROR)
+        return back
     try:
         done = start_list_import(race=race, table=table)
     except IntegrityError:
@@ -115,7 +141,7 @@ def _tokens(
     race_admin: admin.ModelAdmin[Race], request: HttpRequest, race: Race, table: Dataset
 ) -> HttpResponse:
     """Issue tokens for the phones of a list, and return them; no later page can."""
-    if not request.user.has_perm("runners.add_runnertoken"):
+    if not may(request.user, race, Action.ISSUE):
         raise PermissionDenied
     issued = tokens_issue(race=race, bibs=table["bib"])
     race_admin.log_change(request, race, f"Issued the tokens of {len(issued)} phones.")
@@ -132,7 +158,7 @@ def export(
     race_admin: admin.ModelAdmin[Race], request: HttpRequest, pk: int, kind: str
 ) -> HttpResponse:
     """Return the start list as CSV or XLSX, in the order of the bibs."""
-    race = permitted_race(race_admin, request, pk, change=False)
+    race = permitted_race(request, pk, Action.VIEW)
     if kind not in TABLE_TYPES:
         raise Http404("A start list must be a CSV or XLSX file.")
     entries = Entry.objects.filter(race=race).select_related("runner", "wave")

@@ -6,7 +6,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models.functions import Length
 from django.http import HttpRequest, HttpResponse
@@ -15,6 +14,8 @@ from django.views.decorators.debug import sensitive_variables
 from runners.admin.race_pages import permitted_race, race_page
 from runners.intake.setup import PHONE_APPS
 from runners.models import Entry, Race, RunnerToken
+from runners.models.race import EntryQuerySet
+from runners.rights.roles import Action, runners_managed
 from runners.startlist.importing import without_phone
 
 # Limit of codes on one sheet, because more make a page of many megabytes.
@@ -44,14 +45,12 @@ def phone_sheet(
     race_admin: admin.ModelAdmin[Race], request: HttpRequest, pk: int
 ) -> HttpResponse:
     """Choose an app and the runners; then show the sheet, which no later page can."""
-    race = permitted_race(race_admin, request, pk)
-    if not request.user.has_perm("runners.add_runnertoken"):
-        raise PermissionDenied
+    race = permitted_race(request, pk, Action.ISSUE)
     form = SheetForm(request.POST or None)
     context: dict[str, Any] = {"form": form}
     if request.method == "POST" and form.is_valid():
         app = PHONE_APPS[form.cleaned_data["app"]]
-        entries = _chosen(race, form.cleaned_data["bibs"])
+        entries = _chosen(_entries(race, request), form.cleaned_data["bibs"])
         with transaction.atomic():
             cards = [
                 {
@@ -71,17 +70,21 @@ def phone_sheet(
         race_admin.log_change(
             request, race, f"Printed the codes of {len(cards)} phones ({app.name})."
         )
-    context["without"] = without_phone(race.entries.all()).count()
+    context["without"] = without_phone(_entries(race, request)).count()
     return race_page(
         race_admin, request, race, "phone_sheet", "Codes for phones", **context
     )
 
 
-def _chosen(race: Race, bibs: list[str]) -> list[Entry]:
-    entries = (
-        race.entries.filter(bib__in=bibs) if bibs else without_phone(race.entries.all())
-    )
-    ordered = entries.select_related("runner").order_by(Length("bib"), "bib")
+def _entries(race: Race, request: HttpRequest) -> EntryQuerySet:
+    """Return the entries whose runners get their phones set up by this user."""
+    managed = runners_managed(request.user, Action.ISSUE)
+    return race.entries.filter(runner__in=managed)
+
+
+def _chosen(entries: EntryQuerySet, bibs: list[str]) -> list[Entry]:
+    chosen = entries.filter(bib__in=bibs) if bibs else without_phone(entries)
+    ordered = chosen.select_related("runner").order_by(Length("bib"), "bib")
     return list(ordered[:MOST])
 
 

@@ -205,7 +205,7 @@ class DeskPage {
   #search = /** @type {HTMLInputElement} */ (find("#desk-search"));
   #calls = new Calls({
     runner: this.#config.runner,
-    onAct: this.#config.mayChange
+    onAct: this.#config.mayHelp
       ? (id, act) => this.#post(this.#config.sos, { sos: String(id), act })
       : null,
   });
@@ -349,7 +349,7 @@ class DeskPage {
     const who = element("span", "who");
     who.append(link, element("small"));
     const acts = element("span", "acts");
-    if (this.#config.mayChange) {
+    if (this.#config.mayMark) {
       if (kind === "e") {
         for (const status of ["dnf", "dns", "back"]) acts.append(this.#act(row.id, status));
       }

@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from runners.models import (
     Entry,
     Follow,
+    Invitation,
     LatestPosition,
     Pause,
     Race,
@@ -21,10 +22,12 @@ from runners.models import (
     Wave,
 )
 from runners.models.news import KINDS
+from runners.models.race_role import Role
 from runners.notifying.mail import stop_url
 from runners.notifying.sos import contact_add
 from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.preferences.runner_settings import stop_link_issue, zone_add
+from runners.rights.roles import role_set
 from tests.factories.people import (
     HOUR,
     Keys,
@@ -61,7 +64,7 @@ CODES = (*PUBLISHING, *SILENT)
 HIDDEN = (*NEVER_SHOWN, *SHOWN_BEFORE, *SHOWN_ELSE, "mute")
 
 # Who may see no hidden place. `ann` runs too, and has asked to follow all others; `max`
-# is blocked by them; `marshal` is staff and may only view races.
+# is blocked by them; `marshal` has the role that only reads the race.
 WITHOUT_RIGHT = ("stranger", "ann", "max", "marshal")
 # `fan` is an accepted follower, `private` is that runner, `office` has all permissions.
 WITH_RIGHT = ("fan", "private", "office")
@@ -124,9 +127,7 @@ def make_scene(world: World) -> Scene:
             name, f"{name}@account.example", is_staff=staff
         )
     User.objects.filter(username="office").update(is_superuser=True)
-    scene.users["marshal"].user_permissions.add(
-        Permission.objects.get(codename="view_race")
-    )
+    role_set(race=race, user=scene.users["marshal"], role=Role.READ)
     for number, code in enumerate(PUBLISHING, 1):
         wave = waves["Dora" if code == "dora" else "Red"]
         _enter(scene, race, wave, code, str(number))
@@ -237,4 +238,10 @@ def _link(scene: Scene, race: Race) -> None:
         "ended": make_link(private, life=-HOUR),
     }
     scene.links |= {name: plain for name, (_, plain) in links.items()}
+    scene.links["invitation"] = Invitation.objects.issue(
+        race=race,
+        email="new@club.example",
+        role=Role.TIMING,
+        invited_by=scene.users["office"],
+    )[1]
     scene.links["stop sharing"] = stop_link_issue(runner=private)

@@ -46,6 +46,7 @@ def values_of(scene: Scene) -> Mapping[str, Sequence[str]]:
         "content_type_id": ["1"],
         "phones/token": ["3"],
         "s/token": [links[name] for name in ("race", "ann", "PIN", "ended")],
+        "invitations/token": [links["invitation"], "x"],
         "stop/token": [links["stop sharing"], "x"],
         "signed": [*(v.rsplit("/", 2)[1] for v in _stops(links)), "x"],
         "kind": ["csv", "xlsx"],

@@ -1,0 +1,108 @@
+"""Who may do what in the race office for a race, and invitations to it."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from typing import ClassVar
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from runners.models.race import Race
+from runners.models.runner import TOKEN_BYTES, token_digest
+
+# How long an invitation can be accepted.
+INVITATION_LIFE = timedelta(days=7)
+
+
+class Role(models.TextChoices):
+    """What somebody is for a race; `rights/roles.py` says what each may do."""
+
+    OWNER = "owner", _("Owner")
+    OFFICE = "office", _("Race office")
+    TIMING = "timing", _("Timing")
+    AID = "aid", _("Aid station")
+    MEDIC = "medic", _("Medic")
+    READ = "read", _("Read only")
+
+
+class RaceRole(models.Model):
+    """The role of an account in a race."""
+
+    race = models.ForeignKey(Race, on_delete=models.CASCADE, related_name="roles")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="race_roles"
+    )
+    role = models.CharField(max_length=6, choices=Role)
+
+    class Meta:
+        ordering: ClassVar = ["user__username"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["race", "user"], name="a_user_has_one_role_in_a_race"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.get_role_display()}"
+
+
+class InvitationQuerySet(models.QuerySet["Invitation"]):
+    def issue(
+        self, *, race: Race, email: str, role: str, invited_by: User
+    ) -> tuple[Invitation, str]:
+        """Invite an address; return the row and the secret, which is not stored.
+
+        A second invitation of an address replaces the first one.
+        """
+        plain = secrets.token_urlsafe(TOKEN_BYTES)
+        invitation, _created = self.update_or_create(
+            race=race,
+            email=email,
+            defaults={
+                "role": role,
+                "invited_by": invited_by,
+                "digest": token_digest(plain),
+                "expires_at": timezone.now() + INVITATION_LIFE,
+            },
+        )
+        return invitation, plain
+
+    def open(self) -> InvitationQuerySet:
+        """Return the invitations that can be accepted now."""
+        return self.filter(expires_at__gt=timezone.now())
+
+
+class Invitation(models.Model):
+    """An invitation by mail to a role. It is deleted when it is accepted."""
+
+    race = models.ForeignKey(Race, on_delete=models.CASCADE, related_name="invitations")
+    email = models.EmailField()
+    role = models.CharField(max_length=6, choices=Role)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    invited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
+    expires_at = models.DateTimeField()
+
+    objects = InvitationQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["email"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["race", "email"], name="a_race_invites_an_address_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether it can be accepted."""
+        return self.expires_at > timezone.now()

@@ -1,0 +1,74 @@
+"""People of a race: invitations by mail, and roles that begin, change and end."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from runners.models import Invitation, Race, RaceRole
+from runners.models.race_role import Role
+from runners.models.runner import token_digest
+from runners.notifying import mail
+from runners.notifying.suppression import check_first_mail
+from runners.rights.roles import role_set
+from runners.units.errors import CodedError
+
+
+@transaction.atomic
+def person_invite(
+    *, race: Race, email: str, role: Role, invited_by: User, language: str
+) -> Invitation:
+    """Invite an address to a role by a mail in a language.
+
+    A second invitation replaces the first one, whose link ends. Raises `CodedError`,
+    and OSError if the mail server is unavailable.
+    """
+    if not mail.is_offered():
+        raise CodedError("mail.off", _("This server does not send emails."))
+    check_first_mail(email, account=invited_by.pk)
+    invitation, plain = Invitation.objects.issue(
+        race=race, email=email, role=role, invited_by=invited_by
+    )
+    with translation.override(language):
+        mail.invitation_mail(invitation, plain).send()
+    return invitation
+
+
+def invitation_of(plain: str) -> Invitation | None:
+    """Return the invitation of a link, or None if it was used or has ended."""
+    invitations = Invitation.objects.open().select_related("race", "invited_by")
+    return invitations.filter(digest=token_digest(plain)).first()
+
+
+@transaction.atomic
+def invitation_accept(*, invitation: Invitation, user: User) -> None:
+    """Give an account the role of an invitation, which ends by that.
+
+    Raises `CodedError` if somebody else was faster, or if the account has a role.
+    """
+    if RaceRole.objects.filter(race=invitation.race_id, user=user).exists():
+        detail = _("This account has a role in the race already. Use a different one.")
+        raise CodedError("role.held", detail)
+    if not Invitation.objects.open().filter(digest=invitation.digest).delete()[0]:
+        raise CodedError("invitation.used", _("This invitation has been used."))
+    role_set(race=invitation.race, user=user, role=Role(invitation.role))
+
+
+@transaction.atomic
+def role_change(*, held: RaceRole, role: Role | None) -> None:
+    """Change the role of a person, or remove them; raises `CodedError`.
+
+    The last owner of a race stays: nobody else could add people.
+    """
+    owners = RaceRole.objects.select_for_update().filter(
+        race=held.race_id, role=Role.OWNER
+    )
+    if role != Role.OWNER and [owner.pk for owner in owners] == [held.pk]:
+        detail = "A race needs an owner. Make somebody else an owner first."
+        raise CodedError("owner.last", detail)
+    if role is None:
+        held.delete()
+    else:
+        role_set(race=held.race, user=held.user, role=role)
