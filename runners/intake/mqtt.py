@@ -184,6 +184,8 @@ class Mqtt:
     def _queue(self, message: Message) -> None:
         if message.qos or self._waiting.qsize() < WINDOW:
             self._waiting.put_nowait(message)
+        else:
+            self._process.pipeline.refused["rate.limited"] += 1
 
     async def _run(self) -> None:
         """Store messages in batches, and ack them in the order of their arrival."""

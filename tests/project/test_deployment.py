@@ -10,6 +10,8 @@ from pathlib import Path
 from spectate.databases import PrivateFile, database_settings
 from tests.servers import ROOT
 
+URLS = ROOT / "runners/urls.py"
+
 
 def test_others_cannot_read_a_new_database_file(tmp_path: Path) -> None:
     file = tmp_path / "spectate.sqlite3"
@@ -31,6 +33,19 @@ def test_nginx_logs_no_request_line() -> None:
     formats = re.findall(r"log_format(.*?);", http, re.DOTALL)
     assert len(formats) == 1
     assert not re.search(r"\$(request|request_uri|uri|args|http_referer)\b", formats[0])
+
+
+def test_nginx_logs_no_secret_of_an_address() -> None:
+    config = (ROOT / "deploy/nginx/nginx.conf").read_text()
+    masked = [re.compile(regex) for regex in re.findall(r"~(\^\S+) \S+;", config)]
+    routes = [
+        f"/{route}" for route in re.findall(r'path\(\s*"(.*?)"', URLS.read_text())
+    ]
+    secret = [route for route in routes if re.search("<str:(token|signed)>", route)]
+    assert len(secret) > 5
+    for route in secret:
+        shown = re.sub("<.*?>", "x", route)
+        assert any(pattern.match(shown) for pattern in masked), route
 
 
 def test_the_service_has_few_rights() -> None:
