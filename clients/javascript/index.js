@@ -287,6 +287,7 @@ export class Publisher extends Connection {
 
   /**
    * Queue a fix. Returns false if the queue is full or the server has refused the token.
+   * Throws a `TypeError` for a fix that JSON cannot encode (a BigInt).
    *
    * @param {Fix} fix
    */
@@ -294,6 +295,8 @@ export class Publisher extends Connection {
     if (this.ended || this.#unsent.length + this.#inFlightCount >= this.#capacity) {
       return false;
     }
+    // Fail here: in a batch the error would have no caller, and the batch no ack.
+    JSON.stringify(fix);
     this.#unsent.push(fix);
     this._send();
     return true;

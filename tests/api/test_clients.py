@@ -164,6 +164,27 @@ def test_a_wrong_token_ends_a_client_that_waits_for_positions(
     assert "token.invalid" in phone.printed.read_text()
 
 
+UNENCODABLE = """
+from datetime import datetime
+from decimal import Decimal
+from spectate_client import Publisher
+
+publisher = Publisher("ws://localhost/", "token")
+for lat in (Decimal(48), datetime.now(), float("nan")):
+    try:
+        publisher.add({"t": 1, "lat": lat, "lng": 11})
+    except (TypeError, ValueError) as error:
+        print(type(error).__name__, len(publisher.pending))
+"""
+
+
+def test_a_fix_that_json_cannot_encode_is_an_error_of_its_caller() -> None:
+    run = subprocess.run(
+        packages.python("-c", UNENCODABLE), capture_output=True, text=True, check=True
+    )
+    assert run.stdout.splitlines() == ["TypeError 0", "TypeError 0", "ValueError 0"]
+
+
 def test_curl_publishes_and_reads_the_position(
     server: Server, tokens: dict[str, str], tmp_path: Path
 ) -> None:

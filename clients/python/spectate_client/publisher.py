@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -48,9 +49,14 @@ class Publisher(Connection):
         return [fix for b in self._in_flight.values() for fix in b] + [*self._unsent]
 
     def add(self, fix: Fix) -> bool:
-        """Queue a fix. Returns False if the queue is full; raises `Ended`."""
+        """Queue a fix. Returns False if the queue is full; raises `Ended`.
+
+        Raises `TypeError` or `ValueError` for a fix that JSON cannot encode.
+        """
         if self.ended is not None:
             raise self.ended
+        # Fail here: the task that sends has nobody to pass the error to.
+        json.dumps(fix, allow_nan=False)
         if len(self._unsent) + self._count_in_flight() >= self._capacity:
             return False
         self._unsent.append(fix)

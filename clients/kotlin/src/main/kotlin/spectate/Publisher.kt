@@ -43,10 +43,15 @@ class Publisher(
     val pending: List<Fix>
         get() = inFlight.values.flatten() + unsent
 
-    /** Queue a fix. Returns false if the queue is full or the server has refused the token. */
+    /**
+     * Queue a fix. Returns false if the queue is full or the server has refused the token.
+     * Throws `IllegalArgumentException` for a fix that JSON cannot encode (NaN).
+     */
     @Synchronized
     fun add(fix: Fix): Boolean {
         if (isEnded || unsent.size + inFlightCount >= capacity) return false
+        // Fail here: in a batch the error would have no caller, and the batch no ack.
+        gson.toJsonTree(fix)
         unsent += fix
         send()
         return true
