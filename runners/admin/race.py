@@ -11,6 +11,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.options import InlineModelAdmin
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.forms.models import BaseInlineFormSet
@@ -179,9 +180,9 @@ class RaceAdmin(ByRole):
     ) -> None:
         super().save_related(request, form, formsets, change)
         race: Race = form.instance
-        waves = [formset for formset in formsets if formset.model is Wave]
-        if "start" in form.changed_data or any(each.has_changed() for each in waves):
-            passings_recompute(race=race)
+        if _is_start_moved(form, formsets):
+            # A field takes long, and other writers must not wait for all of it.
+            transaction.on_commit(partial(passings_recompute, race=race))
         if form.course is not None:
             checkpoints = race_set_course(
                 race=race,
@@ -359,6 +360,19 @@ class RaceAdmin(ByRole):
     def live_page(self, race: Race) -> SafeString:
         url = self.view_on_site(race)
         return format_html('<a href="{}">{}</a>', url, url)
+
+
+def _is_start_moved(
+    form: Any, formsets: Sequence[BaseInlineFormSet[Any, Any, Any]]
+) -> bool:
+    """Return whether saved forms changed when any entry of a race starts."""
+    return "start" in form.changed_data or any(
+        each.new_objects
+        or each.deleted_objects
+        or any("start" in fields for _wave, fields in each.changed_objects)
+        for each in formsets
+        if each.model is Wave
+    )
 
 
 def _count_of(model: type[Checkpoint | Entry]) -> Coalesce:

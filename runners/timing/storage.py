@@ -76,7 +76,10 @@ def passings_reassign(*, race: Race) -> None:
 
 
 def passings_recompute(*, race: Race) -> None:
-    """Update the splits of all passings, after the start of a race or wave changed."""
+    """Update the splits of all passings, after the start of a race or wave changed.
+
+    Outside a transaction, each batch of entries is committed separately.
+    """
     entries = Passing.objects.filter(race=race).exclude(entry=None)
     pks = set(entries.values_list("entry", flat=True))
     if pks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -24,7 +25,11 @@ from runners.models import (
 )
 from runners.races.course import Course
 from runners.timing.reads import read_of
-from runners.timing.storage import passings_reassign, passings_store
+from runners.timing.storage import (
+    passings_reassign,
+    passings_recompute,
+    passings_store,
+)
 from tests.admin.test_races import form as race_form
 
 pytestmark = pytest.mark.django_db
@@ -264,20 +269,44 @@ def test_a_changed_confirmation_imports_nothing(office: Client, url: str) -> Non
     assert not Chip.objects.exists()
 
 
-def test_a_start_that_is_moved_changes_the_splits_at_once(
-    office: Client, entry: Entry
+def test_a_start_that_is_moved_changes_the_splits_after_the_commit(
+    office: Client, entry: Entry, django_capture_on_commit_callbacks: Any
 ) -> None:
     race = entry.race
+    wave = race.waves.create(name="A", start=race.start)
     store(race, "Start", "1", 1)
     store(race, "1 km", "1", 10)
-    start = race.start.astimezone(ZoneInfo(race.timezone)) + timedelta(minutes=5)
-    form = race_form(
-        slug=race.slug,
-        timezone=race.timezone,
-        start_0=f"{start:%Y-%m-%d}",
-        start_1=f"{start:%H:%M:%S}",
-    )
-    done = office.post(f"/admin/runners/race/{race.pk}/change/", form)
-    assert done.status_code == 302, done.context["errors"]
+
+    def saved(name: str, later: timedelta) -> list[Any]:
+        """Move the start and rename the wave; return what waits for the commit."""
+        begin = race.start.astimezone(ZoneInfo(race.timezone))
+        start = begin + later
+        form = race_form(
+            slug=race.slug,
+            timezone=race.timezone,
+            start_0=f"{start:%Y-%m-%d}",
+            start_1=f"{start:%H:%M:%S}",
+        ) | {
+            "waves-TOTAL_FORMS": "1",
+            "waves-INITIAL_FORMS": "1",
+            "waves-0-id": f"{wave.pk}",
+            "waves-0-race": f"{race.pk}",
+            "waves-0-name": name,
+            "waves-0-start_0": f"{begin:%Y-%m-%d}",
+            "waves-0-start_1": f"{begin:%H:%M:%S}",
+        }
+        with django_capture_on_commit_callbacks() as callbacks:
+            done = office.post(f"/admin/runners/race/{race.pk}/change/", form)
+        assert done.status_code == 302, done.context["errors"]
+        return [
+            callback
+            for callback in callbacks
+            if getattr(callback, "func", None) is passings_recompute
+        ]
+
+    assert not saved("B", timedelta(0))
+    (recompute,) = saved("B", timedelta(minutes=5))
+    assert states() == ["used", "used"]
+    recompute()
     assert states() == ["early", "used"]
     assert [split.checkpoint.name for split in Split.objects.all()] == ["1 km"]
