@@ -21,6 +21,7 @@ from runners.models import (
     RightsChange,
     Runner,
     Split,
+    Webhook,
 )
 from runners.models.news import Kind
 from runners.positions.fix import Fix
@@ -270,13 +271,15 @@ def _store_status(splits: Sequence[Split], kinds: Mapping[int, str]) -> None:
 
 
 def _tell(splits: Sequence[Split], kinds: Mapping[int, str]) -> None:
-    """Record the news of splits for those who have alerts."""
+    """Record the news of splits for alerts and webhooks."""
     runners = {split.entry.runner_id for split in splits}
+    races = {split.entry.race_id for split in splits}
+    is_watched = Webhook.objects.watched_races().filter(pk__in=races).exists()
     alerted = set(
         Alert.objects.filter(runner__in=runners).values_list("runner", flat=True)
     )
     for split in splits:
-        if split.entry.runner_id not in alerted:
+        if not is_watched and split.entry.runner_id not in alerted:
             continue
         News.objects.tell_of_entry(
             Kind.CHECKPOINT,

@@ -24,6 +24,7 @@ from runners.models import (
     Entry,
     LatestPosition,
     News,
+    Passing,
     Pause,
     Race,
     Runner,
@@ -35,6 +36,8 @@ from runners.notifying.deliveries import record_states, spread
 from runners.notifying.webhook_sender import WebhookSender
 from runners.races.entries import entry_mark, splits_set
 from runners.startlist.importing import start_list_import
+from runners.timing.reads import read_of
+from runners.timing.storage import passings_store
 from runners.units.clock import milliseconds
 from tests.notifying.news import passed
 from tests.notifying.push import Post, PushService
@@ -126,6 +129,22 @@ def test_the_office_and_phones_cause_the_same_messages(
     ]
     statuses = [message["data"]["status"] for message in messages[2:]]
     assert statuses == ["dnf", "dsq"]
+
+
+def test_mats_cause_the_same_messages(
+    webhook: Webhook, race: Race, entry: Entry, ten: Checkpoint
+) -> None:
+    race.checkpoints.create(name="Start", distance=0, kind="start")
+    race.checkpoints.create(name="Finish", distance=21_000, kind="finish")
+    minutes = {"Start": 1, "10 km": 30, "Finish": 59}
+    reads = [
+        read_of(name, name, entry.bib, race.start + timedelta(minutes=after))
+        for name, after in minutes.items()
+    ]
+    passings_store(race=race, source=Passing.Source.MYLAPS, reads=reads)
+    spread()
+    kinds = WebhookMessage.objects.values_list("kind", flat=True)
+    assert {"entry.started", "entry.split", "entry.finished"} <= set(kinds)
 
 
 def test_a_changed_entry_is_a_message_with_what_it_is_now(
