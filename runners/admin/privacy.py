@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from runners.admin.by_role import ByRole
 from runners.models import Pause, Zone
-from runners.preferences.runner_settings import zone_save
+from runners.preferences.runner_settings import pause_save, zone_save
 
 
 @admin.register(Zone)
@@ -43,3 +43,9 @@ class PauseAdmin(ByRole):
     search_fields = ("runner__name", "=runner__code")
     autocomplete_fields = ("runner",)
     date_hierarchy = "started_at"
+
+    def save_model(
+        self, request: HttpRequest, obj: Pause, form: Any, change: bool
+    ) -> None:
+        """Save the pause, and end the estimate of a runner between mats."""
+        pause_save(pause=obj)

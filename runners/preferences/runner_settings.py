@@ -47,6 +47,13 @@ def sharing_pause(*, runner: Runner) -> None:
     runner.entries.forget_estimates()
 
 
+@transaction.atomic
+def pause_save(*, pause: Pause) -> None:
+    """Save a new or changed pause, during which no estimate is shown."""
+    pause.save()
+    pause.runner.entries.forget_estimates()
+
+
 def sharing_resume(*, runner: Runner) -> None:
     """Resume sharing; positions recorded during the pause are never accepted."""
     for pause in runner.pauses.filter(ended_at=None):

@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from runners.models import LatestPosition, Pause, RightsChange, Runner, Zone
+from runners.models import (
+    Entry,
+    LatestPosition,
+    Pause,
+    Race,
+    RightsChange,
+    Runner,
+    Zone,
+)
 from tests.admin.conftest import make_latest
 
 pytestmark = pytest.mark.django_db
@@ -32,6 +40,17 @@ def test_the_list_does_not_show_the_positions_of_zones(
 ) -> None:
     Zone.objects.create(runner=bob, lat=53.12345, lng=-6.54321)
     assert "53.12345" not in office.get("/admin/runners/zone/").text
+
+
+def test_a_pause_ends_the_estimate_between_mats(
+    office: Client, park: Race, bob: Runner
+) -> None:
+    entry = Entry.objects.create(race=park, runner=bob, estimate={"t": 1})
+    data = {"runner": bob.pk, "started_at_0": "2026-01-01", "started_at_1": "10:00:00"}
+    office.post("/admin/runners/pause/add/", data)
+    assert Pause.objects.exists()
+    entry.refresh_from_db()
+    assert entry.estimate is None
 
 
 def test_a_pause_is_ended_in_the_office(office: Client, bob: Runner) -> None:
