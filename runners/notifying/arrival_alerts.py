@@ -29,6 +29,8 @@ WARNINGS_MIN = (1, 5)
 MINUTE_S = 60.0
 # Limit of the passes of one browser: a place on a course in laps, for my runners.
 MAX_PASSES = 500
+# Limit of the distances of one browser: the passes of a place.
+MAX_DISTANCES = 100
 
 
 @transaction.atomic
@@ -43,54 +45,76 @@ def arrival_alerts_set(
     `chosen` are entries, with the link by which the follower sees their runners;
     `distances` are in metres along the course. Raises `CodedError`.
     """
+    if len(distances) > MAX_DISTANCES:
+        detail = _(
+            "Choose a different place: runners may pass it at most {count} times."
+        )
+        raise CodedError("alerts.limit", detail.format(count=MAX_DISTANCES))
+    seen = [(entry, link) for entries, link in chosen for entry in entries]
+    if len(seen) * len(distances) > MAX_PASSES:
+        detail = _("Choose fewer runners: at most {count} arrivals are notified.")
+        raise CodedError("alerts.limit", detail.format(count=MAX_PASSES))
     subscription.arrival_alerts.all().delete()
-    alerts = [
+    ArrivalAlert.objects.bulk_create(
         ArrivalAlert(
             subscription=subscription, entry=entry, link=link, distance=distance
         )
-        for entries, link in chosen
-        for entry in entries
+        for entry, link in seen
         for distance in distances
-    ]
-    if len(alerts) > MAX_PASSES:
-        detail = _("Choose fewer runners: at most {count} arrivals are notified.")
-        raise CodedError("alerts.limit", detail.format(count=MAX_PASSES))
-    ArrivalAlert.objects.bulk_create(alerts)
+    )
 
 
 def record_arrivals(now: datetime) -> int:
     """Create news and deliveries of passes that are due; return their number.
 
-    Causes a query while nobody waits, otherwise six for each place.
+    Causes a query while nobody waits, otherwise up to six more for each race.
     """
     waiting = ArrivalAlert.objects.filter(
         Q(warned=None) | Q(warned__gt=min(WARNINGS_MIN)),
         entry__in=Entry.objects.shown().filter(status=Entry.Status.STARTED),
     ).select_related("entry")
-    places: dict[tuple[int, float], list[ArrivalAlert]] = defaultdict(list)
+    by_race: dict[int, list[ArrivalAlert]] = defaultdict(list)
     for alert in waiting:
-        places[alert.entry.race_id, alert.distance].append(alert)
-    races = Race.objects.defer("line").in_bulk({race for race, _ in places})
+        by_race[alert.entry.race_id].append(alert)
+    races = Race.objects.defer("line").in_bulk(by_race)
     return sum(
         _notify(alert, minutes, at, now)
-        for (race, distance), alerts in places.items()
-        for alert, minutes, at in _due(races[race], distance, alerts, now)
+        for race, alerts in by_race.items()
+        for alert, minutes, at in _due(races[race], alerts, now)
     )
 
 
 def _due(
-    race: Race, distance: float, alerts: Sequence[ArrivalAlert], now: datetime
+    race: Race, alerts: Sequence[ArrivalAlert], now: datetime
 ) -> Iterator[tuple[ArrivalAlert, int, datetime]]:
     """Find the alerts that are due, the minutes left and the time of the pass."""
+    expected = _expected(race, alerts, now)
+    for alert in alerts:
+        if (at := expected.get((alert.entry_id, alert.distance))) is None:
+            continue
+        left = (at - now.timestamp()) / MINUTE_S
+        minutes = next((n for n in WARNINGS_MIN if left <= n), None)
+        if minutes is not None and (alert.warned is None or minutes < alert.warned):
+            yield alert, minutes, datetime.fromtimestamp(at, UTC)
+
+
+def _expected(
+    race: Race, alerts: Sequence[ArrivalAlert], now: datetime
+) -> dict[tuple[int, float], float]:
+    """Map entries and distances that are still ahead to the time of the pass (s)."""
     ground = ground_of(race)
     if ground.slopes is None:
-        return
+        return {}
+    distances: dict[int, set[float]] = defaultdict(set)
+    for alert in alerts:
+        distances[alert.entry_id].add(alert.distance)
     rows = rows_of(race, ground, {alert.entry.runner_id for alert in alerts})
     samples = samples_of(rows, now)
-    expected = {}
-    for row in rows:
-        (found,) = arrivals(
-            [distance],
+    return {
+        (row.entry, found.distance): found.at
+        for row in rows
+        for found in arrivals(
+            sorted(distances[row.entry]),
             samples[row.runner],
             ground.slopes,
             now=now.timestamp(),
@@ -98,15 +122,8 @@ def _due(
             last_fix_at=row.last_fix_at,
             status=row.status,
         )
-        if found.status == "expected" and found.at is not None:
-            expected[row.entry] = found.at
-    for alert in alerts:
-        if (at := expected.get(alert.entry_id)) is None:
-            continue
-        left = (at - now.timestamp()) / MINUTE_S
-        minutes = next((n for n in WARNINGS_MIN if left <= n), None)
-        if minutes is not None and (alert.warned is None or minutes < alert.warned):
-            yield alert, minutes, datetime.fromtimestamp(at, UTC)
+        if found.status == "expected" and found.at is not None
+    }
 
 
 @transaction.atomic

@@ -6,12 +6,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from runners.models import ArrivalAlert, Entry, Runner
-from runners.notifying.arrival_alerts import record_arrivals
+from runners.models import ArrivalAlert, Entry, Runner, Subscription
+from runners.notifying.arrival_alerts import arrival_alerts_set, record_arrivals
 from runners.notifying.notifier import Notifier
+from runners.units.errors import CodedError
 from tests.notifying.news import send_all
 from tests.notifying.push import Browser, PushService
 from tests.races.field import LENGTH_M, make_entry, make_race
@@ -89,7 +92,7 @@ def test_the_last_choice_replaces_the_one_before(
         ({"push": None}, "message.invalid"),
         ({"race": "none", "distances": [1]}, "race.unknown"),
         ({"runners": ["nobody"], "distances": [1]}, "runner.unknown"),
-        ({"distances": list(range(501))}, "alerts.limit"),
+        ({"distances": list(range(101))}, "alerts.limit"),
     ],
 )
 def test_a_wrong_choice_is_refused_and_changes_nothing(
@@ -98,6 +101,34 @@ def test_a_wrong_choice_is_refused_and_changes_nothing(
     choose(browser, distances=[9_000])
     assert choose(browser, **choice)["code"] == code
     assert ArrivalAlert.objects.count() == 1
+
+
+def test_too_many_passes_are_refused_before_they_are_built(
+    ann: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("An alert was built.")
+
+    monkeypatch.setattr(ArrivalAlert, "__init__", build)
+    with pytest.raises(CodedError, match="at most 500 arrivals"):
+        arrival_alerts_set(
+            subscription=Subscription.objects.create(endpoint="https://push.test"),
+            chosen=[([ann] * 6, None)],
+            distances=range(100),
+        )
+
+
+def test_the_queries_do_not_grow_with_the_places_of_a_race(
+    ann: Entry, browser: Browser
+) -> None:
+    counts = []
+    # The first turn also reads the course, which is cached from then on.
+    for distances in ([9_900], [9_900], range(9_800, 9_900)):
+        choose(browser, distances=list(distances))
+        with CaptureQueriesContext(connection) as queries:
+            assert record_arrivals(timezone.now()) == 0
+        counts.append(len(queries))
+    assert counts[1] == counts[2]
 
 
 def test_a_runner_who_hides_meanwhile_is_not_notified(

@@ -117,10 +117,11 @@ def choose_arrivals(request: HttpRequest) -> JsonResponse:
             raise CodedError("message.invalid", "`push` is a push subscription.")
         if not codes and browser_known(push) is None:
             return JsonResponse({"arrivals": 0})
+        distances = _distances(choice)
         chosen = _entries(request, choice, codes) if codes else []
         subscription = _subscribe(request, choice, push)
         arrival_alerts_set(
-            subscription=subscription, chosen=chosen, distances=_distances(choice)
+            subscription=subscription, chosen=chosen, distances=distances
         )
     except Refused as error:
         return _refusal(error.code, error.detail, error.status)
