@@ -25,14 +25,13 @@ DAY_MS = 86_400_000
 NAMELESS = "RACE RESULT"
 
 
-def reads_of_body(body: bytes, zone: ZoneInfo, now: datetime) -> list[Read]:
-    """Return the passings of a request; every sequence of bytes is some."""
-    return [
-        read_of_line(record, NAMELESS, zone, now)
-        if isinstance(record, str)
-        else _read(record, zone)
-        for record in _records(body)
-    ]
+def reads_of_body(body: bytes, zone: ZoneInfo, now: datetime) -> Iterator[Read]:
+    """Yield the passings of a request; every sequence of bytes is some."""
+    for record in _records(body):
+        if isinstance(record, str):
+            yield read_of_line(record, NAMELESS, zone, now)
+        else:
+            yield _read(record, zone)
 
 
 def _records(body: bytes) -> Iterator[dict[str, Any] | str]:

@@ -13,6 +13,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from runners.api import access
+from runners.api.passings import MAX_PASSINGS
 from runners.models import (
     ApiKey,
     Entry,
@@ -25,6 +26,8 @@ from runners.models import (
 from runners.models.race_role import Role
 from runners.models.runner import token_digest
 from runners.rights.token_lookup import find_token
+from runners.timing import raceresult_exporter
+from runners.timing.reads import Read, read_of
 from runners.views import throttle
 from tests.api.answers import operations
 from tests.api.documents import Document
@@ -400,6 +403,25 @@ def test_an_exporter_of_race_result_posts_with_the_key_in_the_query(
         assert Client().post(f"{url}{query}", body, "text/plain").status_code == 401
     # Elsewhere a key in the query is none.
     assert Client().get(f"/api/v1{race}?key={key}").status_code == 401
+
+
+def test_records_beyond_the_limit_of_an_exporter_are_not_parsed(
+    race: str, organiser: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+
+    def read(line: str, *about: Any) -> Read:
+        lines.append(line)
+        return read_of("Finish", line)
+
+    monkeypatch.setattr(raceresult_exporter, "read_of_line", read)
+    url = f"/api/v1{race}/passings/raceresult?key={make_key(organiser)[1]}"
+    for body in (json.dumps([1] * 5_000), "1\n" * 5_000):
+        lines.clear()
+        done = Client().post(url, body, "text/plain")
+        assert (done.status_code, done.json()["code"]) == (413, "body.too_large")
+        assert len(lines) == MAX_PASSINGS + 1
+    assert not Passing.objects.exists()
 
 
 def test_status_splits_and_results(system: System, race: str) -> None:
