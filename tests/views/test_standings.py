@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import csv
+import gzip
 import io
 import re
 from collections.abc import Iterator
@@ -514,3 +516,22 @@ def test_a_web_author_gets_the_snippet_for_a_page(client: Client) -> None:
     assert 'class="qr"' in client.get("/races/ten/?screen=1").content.decode()
     Race.objects.update(visibility=Race.Visibility.LINK)
     assert client.get("/races/ten/embed/").status_code == 404
+
+
+def test_standings_are_compressed_outside_of_the_event_loop(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_field(make_race())
+    loops: list[object] = []
+    compress = gzip.compress
+
+    def spy(*args: Any, **options: Any) -> bytes:
+        loops.append(asyncio._get_running_loop())
+        return compress(*args, **options)
+
+    monkeypatch.setattr(gzip, "compress", spy)
+    answer = get_standings(client, **{"Accept-Encoding": "gzip"})
+    assert b'"ann"' in gzip.decompress(answer.content)
+    assert loops == [None]
+    assert answer["Vary"].startswith("Accept-Encoding")
+    assert answer["Cache-Control"] == "private, no-store"

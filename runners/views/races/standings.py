@@ -13,7 +13,6 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.translation import get_language, override
-from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from runners import database
@@ -22,7 +21,7 @@ from runners.races.standings import legs
 from runners.rights.share_links import LinkError, find_link
 from runners.units.clock import milliseconds
 from runners.views.link_previews import link_preview
-from runners.views.live_json import Refused
+from runners.views.live_json import Refused, compressed_json
 from runners.views.races.listing import requested_listing
 from runners.views.races.requests import answers_json
 from runners.views.races.tables import as_csv, as_json
@@ -33,7 +32,6 @@ AWAY = "The database does not answer. Try again soon."
 
 
 @require_safe
-@gzip_page
 @answers_json
 async def standings_json(request: HttpRequest, slug: str) -> HttpResponse:
     """Return the standings (docs/protocol.md).
@@ -43,7 +41,7 @@ async def standings_json(request: HttpRequest, slug: str) -> HttpResponse:
     """
     user = await request.auser()
     body = await database.read(_json, request, slug, user.pk)
-    return HttpResponse(body, content_type="application/json")
+    return await compressed_json(request, body)
 
 
 @require_safe
