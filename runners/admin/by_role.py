@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from runners.models import Race, Runner
+from runners.models import Checkpoint, Entry, Race, Runner, Wave
 from runners.rights.roles import (
     Action,
     AnyUser,
@@ -22,7 +22,10 @@ from runners.rights.roles import (
 
 
 class _Choices:
-    """Forms offer only races in which the user may add a row, and their runners."""
+    """Forms offer only races in which the user may add a row, and what is in them.
+
+    Other rows of the application are offered to organisers of all races only.
+    """
 
     needs: ClassVar[Mapping[str, Action]] = {}
 
@@ -34,11 +37,15 @@ class _Choices:
         )
         if organises_all(request.user):
             return offered
-        if db_field.related_model is Race:
-            return races_of(request.user, self.needs["add"])
-        if db_field.related_model is Runner:
+        model, races = db_field.related_model, races_of(request.user, self.needs["add"])
+        if model is Race:
+            return races
+        if model is Runner:
             return runners_of(request.user, self.needs["add"])
-        return offered
+        rows: QuerySet[Any] = model._default_manager.all()
+        if model in (Checkpoint, Entry, Wave):
+            return rows.filter(race__in=races)
+        return rows.none() if model._meta.app_label == Race._meta.app_label else offered
 
 
 class ByRole(_Choices, admin.ModelAdmin):  # type: ignore[type-arg]

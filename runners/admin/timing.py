@@ -66,8 +66,10 @@ class StationForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        race = cleaned.get("race") or self.instance.race
-        if any(stop.race_id != race.pk for stop in cleaned.get("checkpoints", ())):
+        # It cannot be changed later. An invalid one is not in `cleaned`.
+        race = self.instance.race if self.instance.pk else cleaned.get("race")
+        stops = cleaned.get("checkpoints", ())
+        if race and any(stop.race_id != race.pk for stop in stops):
             self.add_error("checkpoints", f"Choose checkpoints of {race}.")
         return cleaned
 

@@ -427,6 +427,33 @@ def test_a_start_list_takes_no_runner_of_somebody_else(scene: Scene) -> None:
     assert "ann" in error
 
 
+def test_forms_offer_nothing_of_other_races(scene: Scene) -> None:
+    client = Client()
+    client.force_login(make_viewer("owner", scene.race))
+    night = Race.objects.get(slug="night")
+    night.waves.create(name="N", start=night.start)
+    for model, field, path in (
+        ("chip", "race", "pk"),
+        ("chip", "entry", "race"),
+        ("station", "checkpoints", "race"),
+        ("entry", "wave", "race"),
+        ("entry", "runner", "entries__race"),
+    ):
+        page: Any = client.get(f"/admin/runners/{model}/add/")
+        offered = page.context_data["adminform"].form.fields[field].queryset
+        assert offered.exists() or field == "wave"
+        assert not offered.filter(**{path: night.pk}).exists(), (model, field)
+    of_night = night.entries.get().pk
+    add = "/admin/runners/chip/add/"
+    assert "Ann" not in client.get(add, {"entry": of_night}).text
+    for race in ("", night.pk):
+        stop = night.checkpoints.first()
+        fields = {"race": race, "name": "M", "checkpoints": stop and stop.pk}
+        refused: Any = client.post("/admin/runners/station/add/", fields)
+        errors = refused.context_data["adminform"].form.errors
+        assert {"race", "checkpoints"} <= errors.keys()
+
+
 def test_a_call_for_help_is_shown_where_the_runner_is_now(scene: Scene) -> None:
     """A runner of two clubs calls during the race of one."""
     owner = make_viewer("owner", scene.race)
