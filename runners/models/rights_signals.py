@@ -52,7 +52,10 @@ def _deleted(instance: Any, **kwargs: Any) -> None:
 def _runner_goes(instance: Runner, using: str, **kwargs: Any) -> None:
     # Positions that arrive meanwhile wait for the deletion and are refused then.
     # Otherwise PostgreSQL would refuse the deletion because of them. Locks are taken in
-    # the order of the recorder, so that the two never deadlock.
+    # the order of the recorder: entries, then positions. Otherwise the two could
+    # deadlock.
+    entries = Entry.objects.using(using)
+    entries.lock(entries.filter(runner=instance).values_list("pk", flat=True))
     for model in (LatestPosition, Runner):
         list(model.objects.using(using).select_for_update().filter(pk=instance.pk))
 

@@ -182,7 +182,8 @@ def _write(rows: Sequence[Row], changes: Sequence[Change]) -> None:
         known = newest.get(row.runner)
         if not row.held and (known is None or row.fix.t > known.fix.t):
             newest[row.runner] = row
-    # Ordered by primary key, so that two processes never deadlock.
+    # Entries are locked before positions, and both in the order of their primary keys,
+    # so that two processes never deadlock.
     latest = [newest[pk] for pk in sorted(newest)]
     results = {
         change.entry for change in changes if not isinstance(change, ConfirmedFix)

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from runners.models import (
+    Entry,
     LatestPosition,
     Pause,
     Position,
@@ -132,6 +133,7 @@ def zone_add(
 @transaction.atomic
 def zone_save(*, zone: Zone) -> None:
     """Save a new or changed zone and delete the positions stored inside."""
+    _entries_lock(zone.runner)
     zone.save()
     forget_hidden(zone.runner_id)
     zone.runner.entries.forget_estimates()
@@ -144,6 +146,7 @@ def positions_erase(*, runner: Runner) -> int:
 
     Positions from before that phones still hold are refused later.
     """
+    _entries_lock(runner)
     runner.erased_at = timezone.now()
     runner.save(update_fields=["erased_at", "changed_at"])
     LatestPosition.objects.filter(runner=runner).delete()
@@ -153,6 +156,11 @@ def positions_erase(*, runner: Runner) -> int:
     runner.sos.exclude(fine_at=None, closed_at=None).delete()
     RightsChange.objects.note(RightsChange.Kind.RUNNER, [runner.pk], erased=True)
     return rows
+
+
+def _entries_lock(runner: Runner) -> None:
+    """Lock entries before a position, as the recorder does, to avoid deadlocks."""
+    Entry.objects.lock(runner.entries.values_list("pk", flat=True))
 
 
 @transaction.atomic

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.db.models.signals import pre_delete
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from runners import database
-from runners.models import LatestPosition, Pause, Position, Runner, Zone
+from runners.models import Entry, LatestPosition, Pause, Position, Race, Runner, Zone
 from runners.positions import pipeline as pipeline_module
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline
@@ -231,6 +235,34 @@ def test_fixes_committed_after_an_erasure_are_erased_whatever_their_age(
     forget_hidden(bob.pk, stored_within=600.0)
     assert not Position.objects.exists()
     assert not LatestPosition.objects.exists()
+
+
+def erase(runner: Runner) -> None:
+    positions_erase(runner=runner)
+
+
+def begin_deletion(runner: Runner) -> None:
+    pre_delete.send(sender=Runner, instance=runner, using="default")
+
+
+@pytest.mark.parametrize("change", [erase, begin_deletion])
+def test_entries_are_locked_before_positions_as_by_the_recorder(
+    bob: Publisher, now: datetime, change: Callable[[Runner], None]
+) -> None:
+    runner = Runner.objects.get(pk=bob.pk)
+    race = Race.objects.create(
+        name="Park", slug="park", start=now, ends=now + timedelta(hours=1)
+    )
+    Entry.objects.create(race=race, runner=runner, bib="1")
+    with CaptureQueriesContext(connection) as queries:
+        change(runner)
+    verbs = r"(SELECT .*? FROM|DELETE FROM|UPDATE)"
+    tables = [
+        found[2]
+        for query in queries
+        if (found := re.match(rf'{verbs} "runners_(\w+)"', query["sql"]))
+    ]
+    assert tables.index("entry") < tables.index("latestposition")
 
 
 # -- rules that cannot be read, or change meanwhile
