@@ -93,11 +93,14 @@ def race_of(
 ) -> Race:
     """Return a race without its line; raise `Problem` unless the key may do this.
 
-    `lock`: until the end of the transaction.
+    `lock`: until the end of the transaction. Rows with a foreign key to the race can
+    still be inserted.
     """
     key = key_of(request)
     races = races_of_key(key, action).defer("line").filter(slug=slug)
-    race = (races.select_for_update(of=("self",)) if lock else races).first()
+    if lock:
+        races = races.select_for_update(of=("self",), no_key=True)
+    race = races.first()
     if race is not None:
         return race
     if races_of_key(key).filter(slug=slug).exists():

@@ -189,7 +189,8 @@ class EntryQuerySet(NotingQuerySet["Entry"]):
         same split, or wait for each other.
         """
         rows = self.filter(pk__in=list(pks)).select_related("wave").order_by("pk")
-        return list(rows.select_for_update(of=("self",)))
+        # Other transactions may insert rows with a foreign key to these.
+        return list(rows.select_for_update(of=("self",), no_key=True))
 
     def shown(self) -> EntryQuerySet:
         """Return the entries that are visible to others.
