@@ -54,7 +54,9 @@ class Call(Generic[T]):
         self.started_at = time.monotonic()
         prepare_connection()
         try:
-            return self.function()
+            # Closing a cursor of PostgreSQL raises errors of the driver.
+            with connection.wrap_database_errors:
+                return self.function()
         except DatabaseError:
             connection.close()
             raise

@@ -7,11 +7,12 @@ import io
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from runners.models import Chip, Entry, Passing, Race, Runner
+from runners.models import Chip, Entry, Passing, Race, RaceRole, Runner
+from runners.models.race_role import Role
 from runners.races.accounted import STARTERS, Accounts, Group, accounts_of
 from runners.races.entries import entry_mark
 from runners.timing.reads import read_of
@@ -155,7 +156,7 @@ def test_the_list_needs_the_right_to_see_the_race(client: Client, ten: Race) -> 
     url = f"/admin/runners/race/{ten.pk}/accounted"
     for address in (f"{url}/", f"{url}.csv"):
         assert client.get(address).status_code == 403
-    user.user_permissions.add(Permission.objects.get(codename="view_race"))
+    RaceRole.objects.create(race=ten, user=user, role=Role.READ)
     for address in (f"{url}/", f"{url}.csv"):
         assert client.get(address).status_code == 200
 

@@ -28,7 +28,10 @@ OF_PAGES = {
     *("account.required", "alerts.limit", "mail.limit", "mail.off"),
     *("mail.suppressed", "push.invalid", "push.limit"),
 }
-OF_THE_DESK = {"message.encrypted", "token.ended"}
+OF_THE_DESK = {
+    *("invitation.used", "message.encrypted", "owner.last", "role.held"),
+    "token.ended",
+}
 
 
 def codes_of_the_code() -> set[str]:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from runners import database
 from runners.database import CoalescedReads, DatabaseUnavailable, RecentReads
@@ -139,3 +139,12 @@ async def test_a_recent_result_is_shared_and_a_failure_is_not() -> None:
     recent.clear()
     assert await recent.read("a", answer) == 7
     assert calls == ["fail", "answer", "answer", "answer"]
+
+
+async def test_an_error_of_the_driver_is_one_of_the_database() -> None:
+    def fail() -> None:
+        raise connection.Database.OperationalError("the server closed the connection")
+
+    with pytest.raises(DatabaseUnavailable):
+        await database.read(fail)
+    await asyncio.to_thread(database.close_connections)

@@ -173,6 +173,9 @@ class Spectator(Peer):
     def has(self, newest: Newest) -> bool:
         return all(newest[runner] == lng for runner, lng in self.last.items())
 
+    def has_met(self, newest: Newest) -> bool:
+        return all(newest[runner] <= lng for runner, lng in self.last.items())
+
     def position(self, runner: int, lng: float) -> None:
         if lng < self.last[runner]:
             self.disordered += 1
@@ -237,7 +240,9 @@ def p99_ms(spectators: list[Spectator]) -> float:
     return round(ages[len(ages) * 99 // 100] * 1000, 1)
 
 
-async def fall_behind(server: Server, slow: Spectator, others: list[Spectator]) -> int:
+async def fall_behind(
+    server: Server, slow: Spectator, others: list[Spectator], newest: Newest
+) -> int:
     """Stop reading until positions have been merged. Return the others' positions."""
     # Each runner has one follower among these.
     each_once = others[: RUNNERS // FOLLOWS]
@@ -250,6 +255,9 @@ async def fall_behind(server: Server, slow: Spectator, others: list[Spectator]) 
     if server.kind == "uvicorn":  # Daphne buffers without a limit
         while not await asyncio.to_thread(gauge, server, "spectate_sockets_behind"):
             await asyncio.sleep(0.05)
+    # The others may be behind in reading, by as many as the buffers hold.
+    written = dict(newest)
+    await until(lambda: all(o.has_met(written) for o in each_once), PATIENCE_S)
     enough = sent() + MISSED_POSITIONS
     await until(lambda: sent() >= enough, PATIENCE_S)
     return sent() - before
@@ -304,7 +312,7 @@ async def one_dialect(
             # The first positions create runners and fill caches.
             await until(lambda: all(s.has_met_all() for s in everybody), PATIENCE_S)
             before = slow.positions
-            report.sent = await fall_behind(server, slow, others)
+            report.sent = await fall_behind(server, slow, others, newest)
         await until(lambda: all(o.has(newest) for o in others), PATIENCE_S)
         slow.transport.resume_reading()
         if await until(lambda: slow.has(newest), PATIENCE_S):

@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.core.mail import EmailMessage
 from django.test import Client
 from django.utils import timezone
@@ -18,12 +18,14 @@ from runners.models import (
     Entry,
     Position,
     Race,
+    RaceRole,
     Runner,
     Sos,
     Subscription,
     SuppressedAddress,
 )
 from runners.models.news import KINDS, Kind
+from runners.models.race_role import Role
 from runners.notifying.deliveries import spread
 from runners.notifying.mail import CONSOLE
 from runners.notifying.notifier import Notifier
@@ -378,13 +380,14 @@ def test_an_invalid_action_of_the_desk_is_refused(
     assert office.get(url).status_code == 405
 
 
+@pytest.mark.usefixtures("entry")
 @pytest.mark.parametrize("act", ["seen", "close"])
 def test_view_only_staff_sees_a_call_without_its_position_and_cannot_change_it(
     client: Client, race: Race, bob: Runner, alice: User, act: str
 ) -> None:
     alice.is_staff = True
     alice.save()
-    alice.user_permissions.add(Permission.objects.get(codename="view_race"))
+    RaceRole.objects.create(race=race, user=alice, role=Role.READ)
     client.force_login(alice)
     sos = sos_store(runner=bob.pk, call=call())
     desk = f"/admin/runners/race/{race.pk}/desk"

@@ -27,7 +27,7 @@ SAME = re.compile(
     r"\?|In|Spectate|English|Deutsch|Français|Español|Code|Link|PIN|Name|Pause|Ten|Ann|W|Red"
     r"|Live|Start|OwnTracks|Overland|GPSLogger|OsmAnd|Traccar Client|Browser|No|Pages"
     r"|iPhone|Android|Distance|Notifications|alice|bob|Longitude|Latitude|Bib|in|App|Place"
-    r"|ann|Bob|In W|\d+ \w+\.?, [\d:]+ UTC|Ann · Ten"
+    r"|ann|Bob|Club|In W|\d+ \w+\.?, [\d:]+ UTC|Ann · Ten"
     r"|7.5 km in \d+:\d+|-?[\d.:, +±-]+|[\d.:,]* ?(km|min|h|s|x|m|/km)"
 )
 
