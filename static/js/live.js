@@ -162,7 +162,7 @@ function isMine(code) {
 function receiveEvent(event) {
   const gone = store.applyEvent(event);
   const runner = store.runners.get(event.runner);
-  if (["access", "runner"].includes(event.kind)) picture?.keep();
+  picture?.receive(event);
   if (event.kind === "split" && runner && isMine(runner.code)) {
     tools?.mine.announce(runner, /** @type {any} */ (event));
   }

@@ -14,8 +14,13 @@ export class Picture {
   #map;
   #runners;
   #time;
-  /** @type {number | null} time of the kept picture */
-  #keptTime = null;
+  /** @type {Record<string, any> | null} the snapshot without its runners */
+  #rest = null;
+  /** @type {Set<string>} runners with a place in the kept picture */
+  #placed = new Set();
+  #isKeeping = false;
+  #isWanted = false;
+  #isForgotten = false;
 
   /**
    * @param {{
@@ -47,26 +52,66 @@ export class Picture {
       .filter((name) => new URL(name).origin === location.origin && /\/(static|words)\//.test(name));
     await Promise.allSettled([pathname, ...new Set(files)].map((url) => fetch(url)));
     await this.keep();
-    setInterval(() => this.keep(), EVERY_MS);
+    setInterval(() => document.hidden || this.keep(), EVERY_MS);
     document.addEventListener("visibilitychange", () => document.hidden && this.keep());
   }
 
-  /** Replace the kept picture, at once when a runner may no longer be seen. */
+  /**
+   * Replace the picture at once if somebody in it, or where they were, may no longer be
+   * seen. Other changes wait for the next time.
+   * @param {Record<string, any>} event after the store has processed it
+   */
+  async receive({ kind, change, runner }) {
+    const isErased = kind === "runner" && runner?.fix === null && this.#placed.has(runner.code);
+    if (kind === "access" || (kind === "runner" && change === "removed") || isErased) await this.keep();
+  }
+
+  /** Replace the kept picture, and once more if this was called meanwhile. */
   async keep() {
-    const time = this.#time();
-    if (time === null || !navigator.serviceWorker.controller) return;
+    this.#isWanted = true;
+    if (this.#isKeeping) return;
+    this.#isKeeping = true;
+    while (this.#isWanted) {
+      this.#isWanted = false;
+      // The next time may succeed.
+      await this.#replace().catch((error) => console.info(error.message));
+    }
+    this.#isKeeping = false;
+  }
+
+  async #replace() {
+    if (this.#time() === null || !navigator.serviceWorker.controller) return;
+    this.#rest ??= await this.#read();
     const cache = await caches.open(NAME);
-    const before = this.#keptTime === null ? await fetch(this.#first) : await cache.match(this.#first);
-    if (!before?.ok) return;
-    const picture = await before.json();
-    const body = JSON.stringify({ ...picture, time, runners: [...this.#runners()].map(itemOf) });
+    const time = this.#time();
+    if (this.#rest === null || time === null || this.#isForgotten) return;
+    const items = [...this.#runners()].map(itemOf);
+    const body = JSON.stringify({ ...this.#rest, time, runners: items });
     const headers = { "Content-Type": "application/json", [KEPT]: String(Date.now()) };
-    await cache.put(this.#first, new Response(body, { headers }));
-    this.#keptTime = time;
+    try {
+      await cache.put(this.#first, new Response(body, { headers }));
+      this.#placed = new Set(items.filter(({ fix }) => fix).map(({ code }) => code));
+    } catch (error) {
+      // The storage is full. The picture in it may show who may no longer be seen.
+      await this.#delete();
+      throw error;
+    }
+    if (this.#isForgotten) await this.#delete();
+  }
+
+  // Return the first snapshot without its runners.
+  async #read() {
+    const response = await fetch(this.#first);
+    return response.ok ? { ...(await response.json()), runners: [] } : null;
   }
 
   /** Delete the picture, because the page's access has ended. */
   async forget() {
+    this.#isForgotten = true;
+    await this.#delete();
+  }
+
+  async #delete() {
     await (await caches.open(NAME)).delete(this.#first);
   }
 }
@@ -75,11 +120,11 @@ export class Picture {
  * Return a runner as in a snapshot.
  * @param {Runner} runner
  */
-export function itemOf({ code, name, bib, colour, state, race, accuracy, battery, fix }) {
+export function itemOf({ code, name, bib, colour, state, race, accuracy, battery, estimate, fix }) {
   const row = fix && [
     fix.t, fix.lat, fix.lng, fix.speed, fix.heading, fix.progress, fix.uncertainty,
   ];
-  return { code, name, bib, colour, state, race, accuracy, battery, trail: "", fix: row };
+  return { code, name, bib, colour, state, race, accuracy, battery, estimate, trail: "", fix: row };
 }
 
 // Wait until the worker answers this page's requests.
