@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from runners.models import Entry, Race, Webhook, WebhookMessage
 from runners.models.news import Kind, News
-from runners.rights.roles import Action, may
+from runners.rights.roles import Action, may, organises_all
 
 TYPES = {
     Kind.START: "entry.started",
@@ -62,11 +62,12 @@ def queue_messages(batch: Iterable[News]) -> int:
 
 
 def _webhooks(races: set[Race]) -> dict[int, list[Webhook]]:
-    """Return the webhooks of each race whose account may see it."""
+    """Return the webhooks of each race whose account may still have them there."""
     found: dict[int, list[Webhook]] = defaultdict(list)
     for race in races:
         for webhook in Webhook.objects.of_race(race.pk).select_related("account"):
-            if may(webhook.account, race, Action.VIEW):
+            account = webhook.account
+            if organises_all(account) or may(account, race, Action.SYSTEMS):
                 found[race.pk].append(webhook)
     return found
 

@@ -32,9 +32,11 @@ from runners.models import (
     Webhook,
     WebhookMessage,
 )
+from runners.models.race_role import Role
 from runners.notifying.deliveries import record_states, spread
 from runners.notifying.webhook_sender import WebhookSender
 from runners.races.entries import entry_mark, splits_set
+from runners.rights.roles import role_set
 from runners.startlist.importing import start_list_import
 from runners.timing.reads import read_of
 from runners.timing.storage import passings_store
@@ -292,9 +294,15 @@ def test_an_account_without_the_right_gets_nothing(
     webhook: Webhook, organiser: User, entry: Entry, ten: Checkpoint
 ) -> None:
     organiser.user_permissions.clear()
+    # Seeing the race is not enough: making a webhook is not permitted by it either.
+    held = role_set(race=entry.race, user=organiser, role=Role.READ)
     passed(entry, ten)
     spread()
     assert not WebhookMessage.objects.exists()
+    role_set(race=entry.race, user=held.user, role=Role.TIMING)
+    entry_mark(entry=entry, status=Entry.Status.DNF)
+    spread()
+    assert WebhookMessage.objects.get().kind == "entry.out"
 
 
 def test_an_organiser_makes_a_webhook_and_sends_a_message_again(
