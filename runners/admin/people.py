@@ -48,13 +48,16 @@ class PersonForm(forms.Form):
         self._race, self._by = race, by
 
     def clean_person(self) -> User | str:
-        """Return the account, or the address."""
+        """Return the account, or the address: any text with an @ is one.
+
+        Strangers choose their usernames, and may choose somebody's address.
+        """
         text: str = self.cleaned_data["person"].strip()
+        if "@" in text:
+            return str(forms.EmailField().clean(text))
         user = User.objects.filter(username=text, is_active=True).first()
         if user is None:
-            if "@" not in text:
-                raise ValidationError("There is no account with this username.")
-            return str(forms.EmailField().clean(text))
+            raise ValidationError("There is no account with this username.")
         if self._race.roles.filter(user=user).exists():
             raise ValidationError("This account has a role already: change it above.")
         return user

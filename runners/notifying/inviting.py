@@ -12,7 +12,7 @@ from runners.models.race_role import Role
 from runners.models.runner import token_digest
 from runners.notifying import mail
 from runners.notifying.suppression import check_first_mail
-from runners.rights.roles import role_set
+from runners.rights.roles import Action, may, role_set
 from runners.units.errors import CodedError
 
 
@@ -37,21 +37,29 @@ def person_invite(
 
 
 def invitation_of(plain: str) -> Invitation | None:
-    """Return the invitation of a link, or None if it was used or has ended."""
+    """Return the invitation of a link, or None if it gives nothing (any more)."""
     invitations = Invitation.objects.open().select_related("race", "invited_by")
-    return invitations.filter(digest=token_digest(plain)).first()
+    found = invitations.filter(digest=token_digest(plain)).first()
+    return found if found and _may_invite(found) else None
+
+
+def _may_invite(invitation: Invitation) -> bool:
+    """Return whether the inviter may still add people: they may have been removed."""
+    return may(invitation.invited_by, invitation.race, Action.PEOPLE)
 
 
 @transaction.atomic
 def invitation_accept(*, invitation: Invitation, user: User) -> None:
     """Give an account the role of an invitation, which ends by that.
 
-    Raises `CodedError` if somebody else was faster, or if the account has a role.
+    Raises `CodedError` if somebody else was faster, if the inviter may not add people
+    any more, or if the account has a role.
     """
     if RaceRole.objects.filter(race=invitation.race_id, user=user).exists():
         detail = _("This account has a role in the race already. Use a different one.")
         raise CodedError("role.held", detail)
-    if not Invitation.objects.open().filter(digest=invitation.digest).delete()[0]:
+    still = Invitation.objects.open().filter(digest=invitation.digest)
+    if not (_may_invite(invitation) and still.delete()[0]):
         raise CodedError("invitation.used", _("This invitation has been used."))
     role_set(race=invitation.race, user=user, role=Role(invitation.role))
 

@@ -15,7 +15,9 @@ from pytest_django import Settings
 
 from runners.models import Invitation, Race, RaceRole
 from runners.models.race_role import Role
+from runners.notifying.inviting import invitation_accept
 from runners.notifying.suppression import address_suppress
+from runners.units.errors import CodedError
 from tests.factories.people import make_user
 from tests.races.field import make_race
 
@@ -171,6 +173,33 @@ def test_an_ended_withdrawn_or_replaced_invitation_gives_nothing(
     assert f"Withdrew the invitation of {ADDRESS}." in text
     assert guest.post(second).status_code == 404
     assert roles() == {"owner": "owner"}
+
+
+def test_an_address_is_invited_even_if_it_is_a_username(
+    office: Client, page: str
+) -> None:
+    """Strangers could sign up with the address of somebody who is to get a role."""
+    make_user(ADDRESS)
+    assert f"Invited {ADDRESS} as Timing." in invite(office, page)
+    assert roles() == {"owner": "owner"}
+    assert mail.outbox[0].to == [ADDRESS]
+
+
+def test_an_invitation_by_a_former_owner_gives_nothing(
+    office: Client, page: str, race: Race, owner: User
+) -> None:
+    invite(office, page)
+    invite(office, page, make_user("anna").username, role="owner")
+    post(office, page, held=owner.race_roles.get().pk, role="office")
+    guest = Client()
+    guest.force_login(make_user("tim"))
+    link = link_in_mail()
+    assert guest.get(link).status_code == guest.post(link).status_code == 404
+    with pytest.raises(CodedError):
+        invitation_accept(
+            invitation=Invitation.objects.get(), user=User.objects.get(username="tim")
+        )
+    assert roles() == {"owner": "office", "anna": "owner"}
 
 
 def test_an_owner_who_opens_an_invitation_stays_one(office: Client, page: str) -> None:
