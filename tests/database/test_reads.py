@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
@@ -142,8 +143,10 @@ async def test_a_recent_result_is_shared_and_a_failure_is_not() -> None:
 
 
 async def test_an_error_of_the_driver_is_one_of_the_database() -> None:
+    backend: Any = connection
+
     def fail() -> None:
-        raise connection.Database.OperationalError("the server closed the connection")
+        raise backend.Database.OperationalError("the server closed the connection")
 
     with pytest.raises(DatabaseUnavailable):
         await database.read(fail)
