@@ -16,14 +16,14 @@ from runners.rights.roles import Action, may, role_set
 from runners.units.errors import CodedError
 
 
-@transaction.atomic
 def person_invite(
     *, race: Race, email: str, role: Role, invited_by: User, language: str
 ) -> Invitation:
     """Invite an address to a role by a mail in a language.
 
     A second invitation replaces the first one, whose link ends. Raises `CodedError`,
-    and OSError if the mail server is unavailable.
+    and OSError if the mail server is unavailable; the address is not invited then.
+    The mail is sent outside a transaction, which would keep other writers out.
     """
     if not mail.is_offered():
         raise CodedError("mail.off", _("This server does not send emails."))
@@ -31,8 +31,12 @@ def person_invite(
     invitation, plain = Invitation.objects.issue(
         race=race, email=email, role=role, invited_by=invited_by
     )
-    with translation.override(language):
-        mail.invitation_mail(invitation, plain).send()
+    try:
+        with translation.override(language):
+            mail.invitation_mail(invitation, plain).send()
+    except OSError:
+        Invitation.objects.filter(digest=invitation.digest).delete()
+        raise
     return invitation
 
 

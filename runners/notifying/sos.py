@@ -19,13 +19,9 @@ from runners.models.news import Kind
 from runners.notifying import mail
 from runners.notifying.suppression import check_first_mail
 from runners.positions.fix import Fix
+from runners.units.errors import CodedError
 
 MAX_CONTACTS = 5
-# Limits of mails to new contacts per day and process, of one runner and to one address,
-# because these contacts have not asked for any.
-MAX_MAILS_OF_RUNNER = 5
-MAX_MAILS_TO_ADDRESS = 2
-DAY_S = 86_400
 # A phone app repeats an alarm while the button is pressed or the request is unanswered.
 # An alarm within this time of a call belongs to that call.
 ALARM_REPEATED = timedelta(minutes=10)
@@ -153,20 +149,25 @@ def _until(sos: Sos) -> QuerySet[Sos]:
     )
 
 
-@transaction.atomic
 def contact_add(
     *, runner: Runner, email: str, user: User | None, language: str
 ) -> Contact:
     """Add a contact. A mail address is notified.
 
-    Raises `TooManyMails`, and OSError without a mail server.
+    Raises `CodedError`, and OSError if the mail server is unavailable; the contact is
+    not added then. The mail is sent outside a transaction, which would keep other
+    writers out.
     """
     contact, is_new = Contact.objects.get_or_create(
         runner=runner, email=email, user=user, defaults={"language": language}
     )
     if is_new and email:
-        check_first_mail(email, account=runner.account_id)
-        mail.contact_mail(contact).send()
+        try:
+            check_first_mail(email, account=runner.account_id)
+            mail.contact_mail(contact).send()
+        except (CodedError, OSError):
+            contact.delete()
+            raise
     return contact
 
 

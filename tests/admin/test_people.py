@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core import mail
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -235,7 +236,11 @@ def test_refused_invitations_say_why(
 def test_a_mail_that_is_not_sent_leaves_no_invitation(
     office: Client, page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    outside = list(connection.savepoint_ids)
+
     def refuse(message: Any, fail_silently: bool = False) -> int:
+        # A transaction would keep other writers out until the server responds.
+        assert connection.savepoint_ids == outside
         raise ConnectionRefusedError
 
     monkeypatch.setattr(mail.EmailMessage, "send", refuse)

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.core.mail import EmailMessage
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -532,6 +533,22 @@ def test_an_address_is_no_contact_without_mail(
     settings.EMAIL_BACKEND = CONSOLE
     page = bobs.post("/me/contacts/", {"who": "mum@example.org"})
     assert "This server does not send emails." in page.text
+    assert not bob.contacts.exists()
+
+
+def test_a_mail_that_is_not_sent_adds_no_contact(
+    bobs: Client, bob: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = list(connection.savepoint_ids)
+
+    def refuse(message: EmailMessage, fail_silently: bool = False) -> int:
+        # A transaction would keep other writers out until the server responds.
+        assert connection.savepoint_ids == outside
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(EmailMessage, "send", refuse)
+    page = bobs.post("/me/contacts/", {"who": "mum@example.org"})
+    assert "The email could not be sent." in page.text
     assert not bob.contacts.exists()
 
 
