@@ -68,6 +68,8 @@ let tools = null;
 let groups = null;
 /** @type {Promise<void> | null} */
 let toolsOpening = null;
+/** @type {Promise<void> | null} */
+let tickerOpening = null;
 /** @type {import("./player.js").Player | null} */
 let player = null;
 /** @type {import("./profile.js").Profile | null} */
@@ -111,6 +113,7 @@ const feed = new Feed(page, store, clock, {
   onChange: (isComplete) => {
     if (isComplete) map?.ready();
     if (isComplete) showAsked();
+    if (isComplete && page.mode === "screen" && page.race) openTicker(page.race.slug);
     drawSoon();
   },
   onEvent: receiveEvent,
@@ -146,7 +149,6 @@ openMap().finally(() => {
   feed.prepare();
 });
 offerReplay();
-if (page.mode === "screen" && page.race) openTicker(page.race.slug);
 
 /** @param {string} code */
 function isBig(code) {
@@ -517,9 +519,13 @@ async function openMap() {
 }
 
 /** @param {string} slug */
-async function openTicker(slug) {
-  const { runTicker } = await import("./ticker.js");
-  runTicker(page.standings.replace("SLUG", slug), shareHeaders(page.follow));
+function openTicker(slug) {
+  tickerOpening ??= import("./ticker.js").then(({ runTicker }) => runTicker({
+    url: page.standings.replace("SLUG", slug), headers: shareHeaders(page.follow),
+    finished: () => [...store.runners.values()]
+      .filter(({ race, state }) => race === slug && state === "finished").map(({ code }) => code),
+  }));
+  tickerOpening.catch(() => (tickerOpening = null));
 }
 
 /** @param {import("./map/map.js").LiveMap} opened */

@@ -31,7 +31,7 @@ export async function* requestNamed(request, url, { headers, query = {}, codes }
 export async function* requestField(request, url, { headers, query = {} }) {
   for (let from = 1; ; from += ROW_LIMIT) {
     const search = new URLSearchParams({
-      rows: String(ROW_LIMIT), ...query, brief: "1", from: String(from),
+      rows: String(ROW_LIMIT), brief: "1", ...query, from: String(from),
     });
     const answer = await readJson(request, `${url}?${search}`, headers);
     yield answer;

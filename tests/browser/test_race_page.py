@@ -123,6 +123,10 @@ def test_cards_have_the_finishing_times_and_ranks_of_the_standings(
     expect(card.locator(".words")).to_have_text("Finished in 35:00")
     expect(card.locator(".rank")).to_have_text("2nd")
     expect(card.locator(".next")).to_have_text("1st in M")
+
+    # Bob has the worse time and finished last.
+    page.open("/races/ranked/?screen=1")
+    expect(page.page.locator("#ticker li")).to_contain_text(["2 Bob", "1 Ann"])
     expect(page.row(ann).locator(".rank")).to_have_text("1st")
     expect(page.row(cleo).locator(".rank")).to_have_text("3rd")
     expect(page.row(cleo).locator(".next")).to_contain_text("Finish")
