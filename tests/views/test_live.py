@@ -139,7 +139,9 @@ def test_a_moved_course_has_a_new_thumbnail(client: Client, db: None) -> None:
     assert path_of([(0, 1), (0, 1)]) == path_of([]) == ""
 
 
-def test_a_posted_link_has_a_title_and_a_picture(client: Client, db: None) -> None:
+def test_a_posted_link_has_a_title_and_a_picture(
+    client: Client, transactional_db: None
+) -> None:
     hour = timedelta(hours=1)
     race = make_race("on", start=-hour, ends=hour)
     race.line = [[48.0, 2.0], [48.1, 2.1]]

@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import re
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -26,7 +27,7 @@ from runners.models import (
     ShareLink,
     Wave,
 )
-from runners.views.races import listing
+from runners.views.races import listing, preview
 from tests.races.field import make_entry, make_race
 
 # The view reads in separate threads, which see committed rows only.
@@ -470,6 +471,39 @@ def test_an_entry_has_its_splits(client: Client) -> None:
     assert "35:00" in html
     assert "3:30 /km" in html
     assert client.get("/races/ten/runners/99/").status_code == 404
+
+
+PICTURES = ("/races/ten/preview.png", "/races/ten/runners/2/card.png")
+
+
+@pytest.mark.parametrize("url", PICTURES)
+def test_a_network_may_request_some_pictures_per_minute(
+    client: Client, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    make_field(make_race())
+    assert client.get(url).status_code == 200
+    monkeypatch.setattr(preview, "MAX_PICTURES", 0)
+    refused = client.get(url)
+    assert refused.status_code == 429
+    assert refused["Retry-After"] == "60"
+
+
+@pytest.mark.parametrize("url", PICTURES)
+def test_no_database_thread_draws_and_a_long_course_is_thinned(
+    client: Client, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    drawn: list[tuple[str, int]] = []
+
+    def draw(texts: Any, line: Any, disc: Any = None) -> bytes:
+        drawn.append((threading.current_thread().name, len(line)))
+        return b""
+
+    race = make_field(make_race())
+    race.line = [[48 + n / 1e5, 2.0] for n in range(5_000)]
+    race.save()
+    monkeypatch.setattr(preview, "picture", draw)
+    assert client.get(url).status_code == 200
+    assert drawn == [("picture_0", 1_001)]
 
 
 def test_an_entry_has_a_picture_of_what_everybody_may_see(client: Client) -> None:

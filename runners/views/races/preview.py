@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from http import HTTPStatus
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -20,11 +23,12 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from runners import database
 from runners.models import Race
+from runners.quotas import network_of, over_quota
 from runners.rights.windows import visible_races
 from runners.views.live_json import Refused
 from runners.views.races.listing import requested_listing
 from runners.views.races.texts import shown
-from runners.views.share_header import SHARE_HEADER
+from runners.views.share_header import SHARE_HEADER, database_unavailable
 
 # The size that messengers ask for, px.
 SIZE = 1200, 630
@@ -36,6 +40,14 @@ SCALE = 2
 BACKGROUND, TEXT, MUTED, ACCENT = "#F7F8FA", "#151D26", "#4A5766", "#0B6E4F"
 MAX_AGE_S = 3600
 ENTRY_MAX_AGE_S = 60
+# Pictures that a network may request per period. A race village may share one.
+MAX_PICTURES = 120
+PERIOD_S = 60
+# Points of a drawn course: 0.2 s of CPU. A line of 20,000 points takes 1.2 s.
+MAX_DRAWN = 1_000
+# One thread: other requests, and the storage of positions and passings, do not wait for
+# pictures.
+DRAWING_THREAD = ThreadPoolExecutor(1, thread_name_prefix="picture")
 # White text is readable on darker colours only.
 MAX_LUMA_OF_WHITE_TEXT = 110
 Place = tuple[float, float]
@@ -58,16 +70,18 @@ class Disc(NamedTuple):
     bib: str
 
 
+class Picture(NamedTuple):
+    """What `picture` draws."""
+
+    texts: tuple[Text, ...]
+    line: tuple[Place, ...]
+    disc: Disc | None = None
+
+
 @require_safe
-def race_preview(request: HttpRequest, slug: str) -> HttpResponse:
+async def race_preview(request: HttpRequest, slug: str) -> HttpResponse:
     """Return the picture of a public race as PNG."""
-    race = get_object_or_404(visible_races(), slug=slug)
-    texts = (
-        Text("Spectate", 32, ACCENT),
-        Text(race.name, 72, TEXT),
-        Text(_facts(race), 40, MUTED),
-    )
-    return _png(picture(texts, _line(race)), MAX_AGE_S)
+    return await _response(request, MAX_AGE_S, partial(_of_race, slug))
 
 
 @require_safe
@@ -78,15 +92,56 @@ async def entry_preview(request: HttpRequest, slug: str, bib: str) -> HttpRespon
     """
     if SHARE_HEADER in request.headers:
         raise Http404("There are no pictures behind a share link.")
+    read = partial(_of_entry, request, slug, bib, get_language())
+    return await _response(request, ENTRY_MAX_AGE_S, read)
+
+
+async def _response(
+    request: HttpRequest, max_age: int, read: Callable[[], Picture]
+) -> HttpResponse:
+    """Return a picture that is read in the database pool, and drawn outside of it."""
     try:
-        body = await database.read(_entry_picture, request, slug, bib, get_language())
+        found = await database.read(_within_quota, request, read)
     except Refused as error:
         raise Http404(error.detail) from None
-    return _png(body, ENTRY_MAX_AGE_S)
+    except database.DatabaseUnavailable:
+        return database_unavailable()
+    if found is None:
+        return HttpResponse(
+            "Too many pictures. Try again in a minute.",
+            status=HTTPStatus.TOO_MANY_REQUESTS,
+            headers={"Retry-After": str(PERIOD_S)},
+            content_type="text/plain",
+        )
+    loop = asyncio.get_running_loop()
+    body = await loop.run_in_executor(DRAWING_THREAD, picture, *found)
+    response = HttpResponse(body, content_type="image/png")
+    patch_cache_control(response, public=True, max_age=max_age)
+    return response
 
 
 # Runs in a thread of the database pool.
-def _entry_picture(request: HttpRequest, slug: str, bib: str, language: str) -> bytes:
+
+
+def _within_quota(request: HttpRequest, read: Callable[[], Picture]) -> Picture | None:
+    """Read a picture, or return None if its network has requested too many."""
+    network = network_of(request.META.get("REMOTE_ADDR", ""))
+    if over_quota(f"pictures of {network}", MAX_PICTURES, PERIOD_S):
+        return None
+    return read()
+
+
+def _of_race(slug: str) -> Picture:
+    race = get_object_or_404(visible_races(), slug=slug)
+    texts = (
+        Text("Spectate", 32, ACCENT),
+        Text(race.name, 72, TEXT),
+        Text(_facts(race), 40, MUTED),
+    )
+    return Picture(texts, _line(race.line))
+
+
+def _of_entry(request: HttpRequest, slug: str, bib: str, language: str) -> Picture:
     listing = requested_listing(request, slug, None, bib=bib)
     if not listing.page:
         raise Http404("There is no such entry, or it is not shown to everybody.")
@@ -106,13 +161,13 @@ def _entry_picture(request: HttpRequest, slug: str, bib: str, language: str) -> 
         Text(_facts(listing.race), 32, MUTED),
     )
     if course is None:
-        return picture(texts, ())
+        return Picture(texts, ())
     disc = None
     if row.distance is not None:
         # Steps of 100 m, so that few pictures are drawn.
         lat, lng = course.point_at(round(row.distance, -2))
         disc = Disc(lat, lng, row.colour, row.bib)
-    return picture(texts, tuple((lat, lng) for lat, lng, *_ele in course.points), disc)
+    return Picture(texts, _line(course.points), disc)
 
 
 def _facts(race: Race) -> str:
@@ -121,14 +176,10 @@ def _facts(race: Race) -> str:
     return f"{start:%Y-%m-%d}{length}"
 
 
-def _line(race: Race) -> tuple[Place, ...]:
-    return tuple((point[0], point[1]) for point in race.line)
-
-
-def _png(body: bytes, max_age: int) -> HttpResponse:
-    response = HttpResponse(body, content_type="image/png")
-    patch_cache_control(response, public=True, max_age=max_age)
-    return response
+def _line(points: Sequence[Sequence[Any]]) -> tuple[Place, ...]:
+    """Return at most `MAX_DRAWN` points of a course and its last one."""
+    step = math.ceil(len(points) / MAX_DRAWN) or 1
+    return tuple((point[0], point[1]) for point in [*points[:-1:step], *points[-1:]])
 
 
 @lru_cache(maxsize=64)
