@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import Model, Q, QuerySet
@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from runners.models import Entry, LatestPosition
-from runners.rights.roles import races_of
+from runners.rights.roles import organises_all, races_of
 
 # The states of a signal by the age of the last fix. Older signals are lost.
 LIMITS = (
@@ -129,6 +129,26 @@ def race_day_columns(path: str) -> Sequence[Callable[[Any], Any]]:
         return latest.source if latest else None
 
     return signal, last_contact, battery, app
+
+
+class SignalsByRole(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Lists `signals`, columns and filters, for organisers of all races only.
+
+    Others see signals at the desk, which has those of the time of its race.
+    """
+
+    signals: ClassVar[Sequence[Any]] = ()
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return self._permitted(request, super().get_list_display(request))
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        return self._permitted(request, super().get_list_filter(request))
+
+    def _permitted(self, request: HttpRequest, listed: Iterable[Any]) -> list[Any]:
+        if organises_all(request.user):
+            return list(listed)
+        return [each for each in listed if each not in self.signals]
 
 
 def liveness_filter(path: str) -> type[admin.SimpleListFilter]:

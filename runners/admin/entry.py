@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from runners.admin.by_role import ByRole, InlineByRole, changes
 from runners.admin.columns import (
     RaceDayMedia,
+    SignalsByRole,
     liveness_filter,
     race_day_columns,
     race_filter,
@@ -101,12 +102,15 @@ class EntriesOfRunner(EntryInline):
 
 
 @admin.register(Entry)
-class EntryAdmin(ByRole):
+class EntryAdmin(SignalsByRole, ByRole):
     needs = changes(Action.VIEW, Action.ENTER)
+    _columns = race_day_columns("runner__latest")
+    _liveness = liveness_filter("runner__latest")
+    signals: ClassVar = (*_columns, _liveness)
     form = EntryForm
     list_display = (
         *("bib", "runner", "status", "category", "wave", "is_accepted"),
-        *race_day_columns("runner__latest"),
+        *_columns,
         "race",
     )
     list_display_links = ("bib", "runner")
@@ -114,7 +118,7 @@ class EntryAdmin(ByRole):
     list_filter = (
         race_filter("race"),
         "status",
-        liveness_filter("runner__latest"),
+        _liveness,
         "accepted",
     )
     # Sort bib 10 after bib 9.

@@ -17,6 +17,7 @@ from django.views.decorators.debug import sensitive_variables
 from runners.admin.by_role import ByRole
 from runners.admin.columns import (
     RaceDayMedia,
+    SignalsByRole,
     liveness_filter,
     race_day_columns,
     race_filter,
@@ -51,13 +52,16 @@ class IssueTokenForm(forms.Form):
 
 
 @admin.register(Runner)
-class RunnerAdmin(ByRole):
+class RunnerAdmin(SignalsByRole, ByRole):
     """Organisers change runners who are in their races only, and have no account."""
 
     needs: ClassVar = {"view": Action.ENTER}
+    _columns = race_day_columns("latest")
+    _liveness = liveness_filter("latest")
+    signals: ClassVar = (*_columns, _liveness)
     list_display = (
         "name",
-        *race_day_columns("latest"),
+        *_columns,
         "code",
         "visibility",
         "account",
@@ -65,7 +69,7 @@ class RunnerAdmin(ByRole):
     list_select_related = ("latest", "account")
     list_filter = (
         "visibility",
-        liveness_filter("latest"),
+        _liveness,
         race_filter("entries__race"),
     )
     search_fields = ("name", "code", "=entries__bib")

@@ -20,10 +20,10 @@ from runners.models.runner import RunnerQuerySet
 
 
 class Action(models.TextChoices):
-    VIEW = "view", "See the race, its entries and its desk, and official results"
+    VIEW = "view", "See the race, its desk, official results, progress on the course"
     STATUS = "status", "Mark DNF, DNS, disqualified, back in"
     HELP = "help", "See where a call for help is, acknowledge and close it"
-    POSITIONS = "positions", "See positions that runners sent during the race"
+    POSITIONS = "positions", "See on the map the positions sent during the race"
     TIMES = "times", "Set times by hand; chips, stations and passings of mats"
     ENTER = "enter", "Change entries and the start list"
     ISSUE = "issue", "Issue tokens and print codes for phones"

@@ -31,7 +31,9 @@ from runners.models import (
     ApiKey,
     Chip,
     Entry,
+    LatestPosition,
     Passing,
+    Phone,
     Position,
     Race,
     RunnerToken,
@@ -412,6 +414,38 @@ def test_positions_of_other_times_and_of_runners_who_did_not_accept_stay_hidden(
     desk = client.get(f"/admin/runners/race/{race.pk}/desk.json").json()
     assert [(row["fix"], row["phones"]) for row in desk["entries"]] == [(None, 0)]
     assert desk["sos"] == [] and "place" not in desk["entries"][0]
+
+
+def test_signals_of_other_times_stay_hidden(scene: Scene) -> None:
+    """The desk of last year's race does not tell when a phone was last on."""
+    token = RunnerToken.objects.get(pk=scene.rows["token"])
+    now = timezone.now()
+    Phone.objects.create(token=token, app="Overland", contact_at=now)
+    LatestPosition.objects.filter(runner=scene.entry.runner).update(
+        progress=1200.5, contact_at=now
+    )
+    reader, owner = (make_viewer(name, scene.race) for name in ("read", "owner"))
+    page = f"/admin/runners/race/{scene.race.pk}/desk.json"
+    client = Client()
+
+    def signals(user: User) -> dict[str, Any]:
+        client.force_login(user)
+        (row,) = client.get(page).json()["entries"]
+        return {key: row.get(key) for key in ("contact", "heard", "progress", "app")}
+
+    assert all(signals(reader).values())
+    Race.objects.filter(pk=scene.race.pk).update(ends=now - timedelta(minutes=1))
+    assert all(signals(make_viewer("super", scene.race)).values())
+    assert not any(signals(reader).values())
+    for path, user in (("entry", reader), ("runner", owner)):
+        client.force_login(user)
+        text = client.get(f"/admin/runners/{path}/").text
+        assert "Bob" in text and "Last contact" not in text and "liveness" not in text
+    # Nor of phones in no race.
+    Entry.objects.filter(pk=scene.entry.pk).update(race=Race.objects.get(slug="trail"))
+    Race.objects.filter(slug="trail").update(ends=now)
+    client.force_login(owner)
+    assert client.get(page).json()["unassigned"] == []
 
 
 def test_a_start_list_takes_no_runner_of_somebody_else(scene: Scene) -> None:

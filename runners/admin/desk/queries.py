@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Length
@@ -27,7 +28,6 @@ from runners.rights.roles import (
     AnyUser,
     actions_of,
     organises_all,
-    runners_in_reach,
 )
 
 # Phones with a contact within this time are shown even if their runner is not entered.
@@ -37,15 +37,23 @@ MOST_UNASSIGNED = 200
 # A phone and a mat disagree if their times of a split differ by more than this, beyond
 # the uncertainty of the phone's: the chip or the phone is carried by somebody else.
 DISAGREE_S = 60.0
+# Whether signals of a moment are shown.
+Shows: TypeAlias = Callable[[datetime], bool]
+
+
+def _always(moment: datetime) -> bool:
+    return True
 
 
 def desk_of(race: Race, user: AnyUser) -> dict[str, Any]:
     """Return all data of the desk, times in milliseconds. Causes eight queries.
 
     Positions are included only for those who may see them, that of a call for help
-    for those who may handle it.
+    for those who may handle it. Organisers of single races see of phones only what was
+    sent in the time of the race.
     """
     actions = actions_of(user, race)
+    shows: Shows = _always if organises_all(user) else partial(_is_during, race)
     now = timezone.now()
     entries = list(
         Entry.objects.filter(race=race)
@@ -65,7 +73,7 @@ def desk_of(race: Race, user: AnyUser) -> dict[str, Any]:
     return {
         "time": _ms(now),
         "entries": [
-            _entry(e, phones.get(e.runner_id, []))
+            _entry(e, phones.get(e.runner_id, []), shows)
             | {"disagrees": disagree.get(e.pk)}
             | (_place(e, race) if Action.POSITIONS in actions else {})
             for e in entries
@@ -99,8 +107,10 @@ def disagreements(race: Race) -> dict[int, dict[str, Any]]:
 def unassigned(race: Race, user: AnyUser, now: datetime) -> Iterable[RunnerToken]:
     """Return recent phones of runners who are in no current race.
 
-    Those who organise single races get the runners of their races only.
+    Organisers of single races get none: they learn nothing of phones outside of them.
     """
+    if not organises_all(user):
+        return ()
     since = now - LATELY
     heard = Q(phone__contact_at__gt=since) | Q(
         last_used_at__gt=since, runner__latest__contact_at__gt=since
@@ -110,7 +120,7 @@ def unassigned(race: Race, user: AnyUser, now: datetime) -> Iterable[RunnerToken
     )
     found = (
         RunnerToken.objects.usable()
-        .filter(heard, runner__in=runners_in_reach(user, Action.VIEW))
+        .filter(heard)
         .exclude(runner__in=entered.values("runner"))
         .select_related("phone", "runner__latest")
         .order_by("-phone__contact_at", "-last_used_at")
@@ -175,9 +185,11 @@ def _sos(sos: Sos, entry: Entry | None, *, may_help: bool) -> dict[str, Any]:
     }
 
 
-def _entry(entry: Entry, tokens: Iterable[RunnerToken]) -> dict[str, Any]:
+def _entry(entry: Entry, tokens: Iterable[RunnerToken], shows: Shows) -> dict[str, Any]:
     runner = entry.runner
     latest = getattr(runner, "latest", None) if entry.is_shown else None
+    if latest is not None and not shows(latest.recorded_at):
+        latest = None
     return {
         "id": entry.pk,
         "bib": entry.bib,
@@ -188,20 +200,24 @@ def _entry(entry: Entry, tokens: Iterable[RunnerToken]) -> dict[str, Any]:
         "status": entry.status,
         "accepted": entry.is_shown,
         "state": live_status(entry, latest),
-        **_signal(latest),
-        **_phones(tokens if entry.is_shown else ()),
+        **_signal(latest, shows),
+        **_phones(tokens if entry.is_shown else (), shows),
     }
 
 
 def _place(entry: Entry, race: Race) -> dict[str, Any]:
     """Return the position, if the runner has sent it in the time of the race."""
     latest: LatestPosition | None = getattr(entry.runner, "latest", None)
-    begin = race.start - WINDOW_BEFORE_START
     if latest is None or not entry.is_shown:
         return {}
-    if not begin <= latest.recorded_at < race.ends:
+    if not _is_during(race, latest.recorded_at):
         return {}
     return {"place": [latest.lng, latest.lat]}
+
+
+def _is_during(race: Race, moment: datetime) -> bool:
+    """Return whether a moment is in the time in which a race shows its runners."""
+    return race.start - WINDOW_BEFORE_START <= moment < race.ends
 
 
 def _unassigned(token: RunnerToken) -> dict[str, Any]:
@@ -212,17 +228,17 @@ def _unassigned(token: RunnerToken) -> dict[str, Any]:
         "code": runner.code,
         "runner": runner.pk,
         "token": token.name,
-        **_signal(getattr(runner, "latest", None)),
-        **_phones([token]),
+        **_signal(getattr(runner, "latest", None), _always),
+        **_phones([token], _always),
     }
 
 
-def _signal(latest: LatestPosition | None) -> dict[str, Any]:
+def _signal(latest: LatestPosition | None, shows: Shows) -> dict[str, Any]:
     if latest is None:
         return dict.fromkeys(("fix", "contact", "battery", "accuracy", "source"))
     return {
         "fix": _ms(latest.recorded_at),
-        "contact": _ms(latest.contact_at),
+        "contact": _ms(latest.contact_at) if shows(latest.contact_at) else None,
         "battery": latest.battery,
         "accuracy": latest.accuracy,
         "source": latest.source,
@@ -230,11 +246,12 @@ def _signal(latest: LatestPosition | None) -> dict[str, Any]:
     }
 
 
-def _phones(tokens: Iterable[RunnerToken]) -> dict[str, Any]:
+def _phones(tokens: Iterable[RunnerToken], shows: Shows) -> dict[str, Any]:
     """Return the status of a runner's phones: that of the last contact."""
     tokens = list(tokens)
     phones: list[Phone] = [t.phone for t in tokens if hasattr(t, "phone")]
-    phone = max(phones, key=lambda phone: phone.contact_at, default=None)
+    shown = (phone for phone in phones if shows(phone.contact_at))
+    phone = max(shown, key=lambda phone: phone.contact_at, default=None)
     return {
         "phones": len(tokens),
         "app": phone.app if phone else "",
