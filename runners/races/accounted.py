@@ -174,7 +174,8 @@ def _due(row: Row, samples: Sequence[Passed], places: _Places) -> Due | None:
     if ahead is None:
         return None
     distance, name = ahead
-    time = latest_arrival(distance, samples, places.slopes, prior=places.prior)
+    known = tuple(samples)
+    time = latest_arrival(distance, known, places.slopes, prior=places.prior)
     return Due(name, time)
 
 

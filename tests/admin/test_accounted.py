@@ -14,6 +14,7 @@ from django.utils import timezone
 from runners.models import Chip, Entry, Passing, Race, RaceRole, Runner
 from runners.models.race_role import Role
 from runners.races.accounted import STARTERS, Accounts, Group, accounts_of
+from runners.races.arrival.eta import latest_arrival
 from runners.races.entries import entry_mark
 from runners.timing.reads import read_of
 from runners.timing.storage import passings_store
@@ -101,6 +102,11 @@ def test_every_runner_is_in_the_group_of_what_is_known_about_them(ten: Race) -> 
     assert (seen.distance, seen.place, due.place) == (5000.0, "5 km", "Finish")
     # Half an hour for 5 km was his pace.
     assert 40 < (due.time - ten.start.timestamp()) / 60 < 60
+
+    # The next view computes only what has changed.
+    computed = latest_arrival.cache_info().misses
+    assert accounts_of(ten, accounts.at).accounts == accounts.accounts
+    assert latest_arrival.cache_info().misses == computed
 
 
 def test_the_groups_add_up_to_the_starters_at_any_moment(ten: Race) -> None:

@@ -67,8 +67,10 @@ def accounted_csv(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpR
     race = permitted_race(request, pk, Action.VIEW)
     rows = accounts_of(race, timezone.now()).accounts
     clock = _clock(race)
-    cells = ([_cells(row, clock)[column] for column in COLUMNS] for row in rows)
-    return race_table(race, Dataset(*cells, headers=COLUMNS), "accounted", "csv")
+    cells = (_cells(row, clock) for row in rows)
+    table = Dataset(*([row[column] for column in COLUMNS] for row in cells))
+    table.headers = COLUMNS
+    return race_table(race, table, "accounted", "csv")
 
 
 def _count(accounts: Accounts, group: Group) -> dict[str, Any]:
