@@ -10,16 +10,22 @@ from django.urls import reverse
 from runners.activity_files.formats import FileError
 from runners.admin.race_pages import permitted_race, race_page
 from runners.models import Entry, Race
-from runners.rights.roles import Action
+from runners.rights.roles import Action, runners_managed
 from runners.views.activity_upload import ActivityForm, import_signed
 
 
 def entry_file(
     race_admin: admin.ModelAdmin[Race], request: HttpRequest, pk: int, entry: int
 ) -> HttpResponse:
-    """Upload a file and preview its effect; then import it."""
+    """Upload a file and preview its effect; then import it.
+
+    Only of runners whom the user manages: the preview counts the positions that a
+    runner does not share, which tells where their zones and when their pauses are.
+    """
     race = permitted_race(request, pk, Action.ENTER)
-    entries = race.entries.shown().select_related("race", "wave", "runner")
+    managed = runners_managed(request.user, Action.ENTER)
+    entries = race.entries.shown().filter(runner__in=managed)
+    entries = entries.select_related("race", "wave", "runner")
     found = get_object_or_404(entries.defer("race__line"), pk=entry)
     if "fixes" in request.POST:
         return _import(race_admin, request, found)

@@ -17,7 +17,7 @@ from runners.api.problems import FieldProblem, Problem, invalid
 from runners.models import ApiKey, Checkpoint, Entry, Race
 from runners.models.runner import CODE_PATTERN
 from runners.races.entries import HandSplit, entry_mark, splits_set_by_hand
-from runners.rights.roles import Action, codes_of_others, organises_all
+from runners.rights.roles import Action, codes_of_others, organises_all, runners_managed
 from runners.startlist.importing import Tokens, start_list_import, tokens_issue
 from runners.startlist.spreadsheet import COLUMNS, MAX_ROWS, NUMBER
 
@@ -137,13 +137,15 @@ def write_entries(request: HttpRequest, slug: Slug, body: EntriesIn) -> EntriesS
         if body.tokens:
             race_of(request, slug, Action.ISSUE)
         _check_codes(key, body.entries)
-        done = start_list_import(race=race, table=_table(body.entries))
+        managed = runners_managed(key.account, Action.ENTER)
+        table = _table(body.entries)
+        done = start_list_import(race=race, table=table, managed=managed)
         if done.faults:
             raise invalid(
                 FieldProblem(at=f"entries.{f.row - 1}.{f.column}", detail=f.says)
                 for f in done.faults
             )
-        issued = _issue(race, body) if body.tokens else []
+        issued = _issue(key, race, body) if body.tokens else []
     return EntriesStored(
         new=done.new, changed=done.changed, unchanged=done.unchanged, tokens=issued
     )
@@ -176,12 +178,14 @@ def _check_codes(key: ApiKey, entries: list[EntryIn]) -> None:
         raise invalid(faults)
 
 
-def _issue(race: Race, body: EntriesIn) -> list[IssuedToken]:
+def _issue(key: ApiKey, race: Race, body: EntriesIn) -> list[IssuedToken]:
     assert body.tokens is not None
     bibs = [entry.bib for entry in body.entries]
+    managed = runners_managed(key.account, Action.ISSUE)
+    issued = tokens_issue(race=race, bibs=bibs, managed=managed, tokens=body.tokens)
     return [
         IssuedToken(bib=entry.bib, code=entry.runner.code, token=plain)
-        for entry, plain in tokens_issue(race=race, bibs=bibs, tokens=body.tokens)
+        for entry, plain in issued
     ]
 
 

@@ -14,6 +14,7 @@ from import_export.results import Result
 from tablib import Dataset
 
 from runners.models import Entry, Race, RunnerToken
+from runners.models.runner import RunnerQuerySet
 from runners.startlist.resource import StartListResource
 from runners.startlist.spreadsheet import COLUMNS, NUMBER
 
@@ -64,13 +65,15 @@ class Preview:
         return len({fault.row for fault in self.faults})
 
 
-def start_list_import(*, race: Race, table: Dataset, dry_run: bool = False) -> Preview:
-    """Import a table, or preview it.
+def start_list_import(
+    *, race: Race, table: Dataset, managed: RunnerQuerySet, dry_run: bool = False
+) -> Preview:
+    """Import a table, or preview it. Of stored runners, the `managed` are changed.
 
     Faulty rows are left out, all others are stored in one transaction. Raises
     IntegrityError if somebody else changes the start list at the same time.
     """
-    result = StartListResource(race).import_data(
+    result = StartListResource(race, managed).import_data(
         table, dry_run=dry_run, use_transactions=True, raise_errors=False
     )
     for error in [*result.base_errors, *(e for r in result.rows for e in r.errors)]:
@@ -88,14 +91,19 @@ def start_list_import(*, race: Race, table: Dataset, dry_run: bool = False) -> P
 
 @transaction.atomic
 def tokens_issue(
-    *, race: Race, bibs: Iterable[str], tokens: Tokens = "missing"
+    *,
+    race: Race,
+    bibs: Iterable[str],
+    managed: RunnerQuerySet,
+    tokens: Tokens = "missing",
 ) -> list[tuple[Entry, str]]:
     """Issue tokens for the phones of some bibs; return each with its plain text.
 
-    They end with the race, because lists are copied. A runner with an account sets
-    their own phones up and gets none here.
+    Only runners who are `managed` by whoever asks, and have no account, get some.
+    Tokens end with the race, because lists are copied.
     """
-    chosen = Entry.objects.filter(race=race, bib__in=list(bibs), runner__account=None)
+    theirs = managed.filter(account=None)
+    chosen = Entry.objects.filter(race=race, bib__in=list(bibs), runner__in=theirs)
     name = f"{TOKEN_NAME}, {race.slug}"[:60]
     if tokens == "new":
         issued = RunnerToken.objects.usable().filter(name=name)

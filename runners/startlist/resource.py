@@ -15,7 +15,7 @@ from import_export.results import Result
 from import_export.widgets import Widget
 
 from runners.models import Entry, News, Race, Runner
-from runners.models.runner import CODE_PATTERN, palette_colour
+from runners.models.runner import CODE_PATTERN, RunnerQuerySet, palette_colour
 from runners.startlist.spreadsheet import NUMBER
 
 # The longest text by column.
@@ -37,8 +37,9 @@ class StartListResource(ModelResource):  # type: ignore[misc]
 
     A row is matched by its code if it has one, otherwise by its bib. A runner with an
     account keeps their own name and visibility, and is shown once they accept a new
-    entry. An empty code, name, visibility or estimate leaves the stored value; a column
-    that the file does not have leaves all of them.
+    entry. Runners who are not `managed` by whoever imports keep theirs too. An empty
+    code, name, visibility or estimate leaves the stored value; a column that the file
+    does not have leaves all of them.
     """
 
     bib = Field("bib", "bib")
@@ -67,8 +68,10 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         batch_size = None
         store_instance = True
 
-    def __init__(self, race: Race) -> None:
+    def __init__(self, race: Race, managed: RunnerQuerySet) -> None:
         super().__init__()
+        self._managed = managed.filter(account=None)
+        self._renamed = self._pks(entries__race=race.pk)
         self.create_instances: list[Entry] = []
         self.update_instances: list[Entry] = []
         self._race = race
@@ -85,6 +88,9 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         self._rows_of_bib: dict[str, int] = {}
         self._rows_of_code: dict[str, int] = {}
 
+    def _pks(self, **which: Any) -> set[int]:
+        return set(self._managed.filter(**which).values_list("pk", flat=True))
+
     def before_import(self, dataset: Any, **kwargs: Any) -> None:
         """Load the runners of the file who exist, and the codes that are taken."""
         table = dataset.dict
@@ -92,6 +98,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         made = {self._made_code(row) for row in table if not row.get("code")}
         for some in _chunks([*codes]):
             self._runners |= {r.code: r for r in Runner.objects.filter(code__in=some)}
+            self._renamed |= self._pks(code__in=some)
         for some in _chunks([*made]):
             self._codes.update(
                 Runner.objects.filter(code__in=some).values_list("code", flat=True)
@@ -188,7 +195,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
             instance.wave = self._waves.get(row["wave"].lower())
         if row.get("estimate"):
             instance.shows_estimate = ESTIMATES[row["estimate"].lower()]
-        if runner.account_id is None:
+        if runner._state.adding or runner.pk in self._renamed:
             runner.name = row["name"] or runner.name
             if row.get("visibility"):
                 runner.visibility = VISIBILITIES[row["visibility"].lower()]

@@ -488,6 +488,44 @@ def test_forms_offer_nothing_of_other_races(scene: Scene) -> None:
         assert {"race", "checkpoints"} <= errors.keys()
 
 
+def test_runners_who_are_also_in_races_of_others_are_not_managed(scene: Scene) -> None:
+    owner, race = make_viewer("owner", scene.race), scene.race
+    bob, night = scene.entry.runner, Race.objects.get(slug="night")
+    client = Client()
+    client.force_login(owner)
+    key = make_key(owner, scope="organiser")[1]
+    list_page = f"/admin/runners/race/{race.pk}/start-list/"
+    file_page = f"/admin/runners/race/{race.pk}/entries/{scene.entry.pk}/file/"
+
+    def tokens_of(name: str) -> list[Any]:
+        """Import Bob with a name and visibility; return the tokens by both ways."""
+        row = {"bib": "B17", "name": name, "visibility": "public"}
+        text = "bib,name,visibility\n" + ",".join(row.values())
+        file = SimpleUploadedFile("list.csv", text.encode())
+        shown: Any = client.post(list_page, {"file": file})
+        RunnerToken.objects.all().delete()
+        rows = {"rows": shown.context_data["rows"], "tokens": "y"}
+        table = client.post(list_page, rows).text.splitlines()
+        body = {"entries": [row], "tokens": "new"}
+        answer = client.post(
+            f"/api/v1/races/{race.slug}/entries",
+            *(json.dumps(body), "application/json"),
+            headers={"authorization": f"Bearer {key}"},
+        )
+        bob.refresh_from_db()
+        return [*table[1:], *answer.json()["tokens"]]
+
+    # Who has a phone by the first list gets no second one by the same name.
+    assert len(tokens_of("Robert")) == 2
+    assert (bob.name, bob.visibility) == ("Robert", "public")
+    assert client.get(file_page).status_code == 200
+    type(bob).objects.filter(pk=bob.pk).update(visibility="private")
+    Entry.objects.create(race=night, runner=bob, bib="2")
+    assert tokens_of("Mine") == []
+    assert (bob.name, bob.visibility) == ("Robert", "private")
+    assert client.get(file_page).status_code == 404
+
+
 def test_a_call_for_help_is_shown_where_the_runner_is_now(scene: Scene) -> None:
     """A runner of two clubs calls during the race of one."""
     owner = make_viewer("owner", scene.race)

@@ -156,7 +156,11 @@ def test_a_changed_entry_is_a_message_with_what_it_is_now(
     header = ["row", "bib", "name", "code", "category", "wave", "visibility"]
     row = [1, "18", "Bob", "bob", "M40", "A", ""]
     for _ in range(2):  # the second time, nothing changes
-        start_list_import(race=race, table=Dataset(row, headers=header))
+        start_list_import(
+            race=race,
+            table=Dataset(row, headers=header),
+            managed=Runner.objects.all(),
+        )
     entry.refresh_from_db()
     assert entry.wave == wave
     spread()

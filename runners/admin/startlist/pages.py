@@ -21,13 +21,14 @@ from runners.admin.race_pages import (
     race_page,
     race_table,
 )
-from runners.models import Entry, Race
+from runners.models import Entry, Race, Runner
 from runners.rights.roles import (
     Action,
     codes_of_others,
     may,
     organises_all,
     races_of,
+    runners_managed,
 )
 from runners.startlist.importing import start_list_import, tokens_issue
 from runners.startlist.resource import StartListResource
@@ -70,7 +71,10 @@ def start_list(
         if taken := _codes_of_others(request, table):
             form.add_error("file", _taken(taken))
     if request.method == "POST" and form.is_valid():
-        preview = start_list_import(race=race, table=table, dry_run=True)
+        managed = runners_managed(request.user, Action.ENTER)
+        preview = start_list_import(
+            race=race, table=table, managed=managed, dry_run=True
+        )
         context |= {
             "preview": preview,
             "unknown": unknown,
@@ -113,7 +117,8 @@ def _import(
         race_admin.message_user(request, _taken(taken), messages.ERROR)
         return back
     try:
-        done = start_list_import(race=race, table=table)
+        managed = runners_managed(request.user, Action.ENTER)
+        done = start_list_import(race=race, table=table, managed=managed)
     except IntegrityError:
         race_admin.message_user(
             request,
@@ -143,7 +148,8 @@ def _tokens(
     """Issue tokens for the phones of a list, and return them; no later page can."""
     if not may(request.user, race, Action.ISSUE):
         raise PermissionDenied
-    issued = tokens_issue(race=race, bibs=table["bib"])
+    managed = runners_managed(request.user, Action.ISSUE)
+    issued = tokens_issue(race=race, bibs=table["bib"], managed=managed)
     race_admin.log_change(request, race, f"Issued the tokens of {len(issued)} phones.")
     rows = [
         (entry.bib, entry.runner.name, entry.runner.code, plain)
@@ -162,5 +168,6 @@ def export(
     if kind not in TABLE_TYPES:
         raise Http404("A start list must be a CSV or XLSX file.")
     entries = Entry.objects.filter(race=race).select_related("runner", "wave")
-    table = StartListResource(race).export(entries.order_by(Length("bib"), "bib"))
+    resource = StartListResource(race, Runner.objects.none())
+    table = resource.export(entries.order_by(Length("bib"), "bib"))
     return race_table(race, table, "start-list", kind)
