@@ -78,7 +78,7 @@ def actions_of(user: AnyUser, race: Race) -> frozenset[Action]:
     return frozenset(
         action
         for action in Action
-        if role in ROLES[action] or _may_everywhere(user, action)
+        if role in ROLES[action] or may_everywhere(user, action)
     )
 
 
@@ -91,7 +91,7 @@ def races_of(user: AnyUser, action: Action = Action.VIEW) -> RaceQuerySet:
     """Return the races for which an account may do something."""
     if not (user.is_active and user.is_staff):
         return Race.objects.none()
-    if _may_everywhere(user, action):
+    if may_everywhere(user, action):
         return Race.objects.all()
     held = RaceRole.objects.filter(user=user.pk, role__in=ROLES[action])
     return Race.objects.filter(pk__in=held.values("race"))
@@ -99,10 +99,11 @@ def races_of(user: AnyUser, action: Action = Action.VIEW) -> RaceQuerySet:
 
 def may_somewhere(user: AnyUser, action: Action) -> bool:
     """Return whether an account may do something for any race."""
-    return _may_everywhere(user, action) or races_of(user, action).exists()
+    return may_everywhere(user, action) or races_of(user, action).exists()
 
 
-def _may_everywhere(user: AnyUser, action: Action) -> bool:
+def may_everywhere(user: AnyUser, action: Action) -> bool:
+    """Return whether an account may do something for all races, by a permission."""
     return organises_all(user) and user.has_perm(f"runners.{PERMISSIONS[action]}")
 
 
@@ -118,16 +119,9 @@ def runners_of(user: AnyUser, action: Action) -> RunnerQuerySet:
     return Runner.objects.filter(pk__in=entries.values("runner"))
 
 
-def runners_in_reach(user: AnyUser, action: Action) -> RunnerQuerySet:
-    """Return all runners for organisers of all races, and `runners_of` for others."""
-    if _may_everywhere(user, action):
-        return Runner.objects.all()
-    return runners_of(user, action)
-
-
 def runners_managed(user: AnyUser, action: Action) -> RunnerQuerySet:
     """Return the runners without an account who are in races of this account only."""
-    if _may_everywhere(user, action):
+    if may_everywhere(user, action):
         return Runner.objects.all()
     others = Entry.objects.exclude(race__in=races_of(user, action))
     managed = runners_of(user, action).filter(account=None)

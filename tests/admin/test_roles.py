@@ -526,6 +526,23 @@ def test_runners_who_are_also_in_races_of_others_are_not_managed(scene: Scene) -
     assert client.get(file_page).status_code == 404
 
 
+def test_phones_are_swapped_in_the_time_and_between_runners_of_the_race(
+    scene: Scene,
+) -> None:
+    client = Client()
+    client.force_login(make_viewer("owner", scene.race))
+    page = f"/admin/runners/race/{scene.race.pk}/desk/swap/"
+    make_entry(scene.race, "dan", "2", pace=0.3)
+    # Cat is in a different race of the same owner.
+    refused = client.get(page, {"first": "cat", "second": "B17"}).text
+    assert "neither a bib of this race" in refused
+    fields = {"first": "2", "second": "B17"}
+    assert "Swap their phones" in client.get(page, fields).text
+    Race.objects.filter(pk=scene.race.pk).update(ends=timezone.now())
+    assert "until the race ends" in client.post(page, fields).text
+    assert RunnerToken.objects.get(pk=scene.rows["token"]).runner == scene.entry.runner
+
+
 def test_a_call_for_help_is_shown_where_the_runner_is_now(scene: Scene) -> None:
     """A runner of two clubs calls during the race of one."""
     owner = make_viewer("owner", scene.race)

@@ -24,7 +24,7 @@ from runners.admin.race_pages import permitted_race, race_page
 from runners.models import Entry, Race, Runner
 from runners.notifying.sos import sos_acknowledge, sos_close
 from runners.races.entries import entry_mark
-from runners.rights.roles import Action, AnyUser, actions_of
+from runners.rights.roles import Action, AnyUser, actions_of, may_everywhere
 from runners.views.assets import map_assets
 from runners.views.numbers import whole_number
 from runners.views.streets import streets_of
@@ -134,6 +134,11 @@ class SwapForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
+        everywhere = may_everywhere(self._user, Action.SWAP)
+        if not everywhere and not Race.objects.window_open().contains(self._race):
+            raise forms.ValidationError(
+                "Phones are swapped from one hour before the start until the race ends."
+            )
         first, second = cleaned.get("first"), cleaned.get("second")
         if first and first == second:
             raise forms.ValidationError("Both are the same runner.")

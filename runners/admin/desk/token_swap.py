@@ -6,19 +6,22 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from runners.models import Race, Runner, RunnerToken
-from runners.rights.roles import Action, AnyUser, runners_in_reach
+from runners.rights.roles import Action, AnyUser, may_everywhere
 
 
 def runner_meant(race: Race, text: str, user: AnyUser) -> Runner:
     """Return the runner with a bib, or with a code if they have no entry.
 
-    Raises ValidationError if there is none, or if the runner has an account and has not
-    accepted the entry: the race office must not publish that phone's positions.
+    Organisers of single races need an entry of the race. Raises ValidationError if
+    there is none, or if the runner has an account and has not accepted the entry: the
+    race office must not publish that phone's positions.
     """
     text = text.strip()
     entry = race.entries.filter(bib=text).select_related("runner").first()
-    known = runners_in_reach(user, Action.SWAP)
-    runner = entry.runner if entry else known.filter(code=text).first()
+    known = Runner.objects.filter(code=text)
+    if not may_everywhere(user, Action.SWAP):
+        known = known.filter(entries__race=race)
+    runner = entry.runner if entry else known.first()
     if runner is None:
         raise ValidationError(
             f"{text!r} is neither a bib of this race nor a runner's code."
