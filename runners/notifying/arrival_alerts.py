@@ -20,6 +20,7 @@ from runners.models import (
     Subscription,
 )
 from runners.models.news import Kind
+from runners.quotas import over_quota
 from runners.races.arrival.eta import arrivals
 from runners.races.race_data import ground_of, rows_of, samples_of
 from runners.units.errors import CodedError
@@ -31,6 +32,9 @@ MINUTE_S = 60.0
 MAX_PASSES = 500
 # Limit of the distances of one browser: the passes of a place.
 MAX_DISTANCES = 100
+# Choices of one browser per period, each of which may write `MAX_PASSES` rows.
+MAX_CHOICES = 30
+PERIOD_S = 60
 
 
 @transaction.atomic
@@ -45,15 +49,10 @@ def arrival_alerts_set(
     `chosen` are entries, with the link by which the follower sees their runners;
     `distances` are in metres along the course. Raises `CodedError`.
     """
-    if len(distances) > MAX_DISTANCES:
-        detail = _(
-            "Choose a different place: runners may pass it at most {count} times."
-        )
-        raise CodedError("alerts.limit", detail.format(count=MAX_DISTANCES))
     seen = [(entry, link) for entries, link in chosen for entry in entries]
-    if len(seen) * len(distances) > MAX_PASSES:
-        detail = _("Choose fewer runners: at most {count} arrivals are notified.")
-        raise CodedError("alerts.limit", detail.format(count=MAX_PASSES))
+    # Without runners, a browser stops its alerts.
+    if seen:
+        _check_limits(subscription, len(seen), len(distances))
     subscription.arrival_alerts.all().delete()
     ArrivalAlert.objects.bulk_create(
         ArrivalAlert(
@@ -62,6 +61,20 @@ def arrival_alerts_set(
         for entry, link in seen
         for distance in distances
     )
+
+
+def _check_limits(subscription: Subscription, entries: int, distances: int) -> None:
+    if over_quota(f"arrivals of {subscription.pk}", MAX_CHOICES, PERIOD_S):
+        detail = _("Too many requests. Try again in a moment.")
+        raise CodedError("rate.limited", detail)
+    if distances > MAX_DISTANCES:
+        detail = _(
+            "Choose a different place: runners may pass it at most {count} times."
+        )
+        raise CodedError("alerts.limit", detail.format(count=MAX_DISTANCES))
+    if entries * distances > MAX_PASSES:
+        detail = _("Choose fewer runners: at most {count} arrivals are notified.")
+        raise CodedError("alerts.limit", detail.format(count=MAX_PASSES))
 
 
 def record_arrivals(now: datetime) -> int:

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from runners.models import ArrivalAlert, Entry, Runner, Subscription
+from runners.notifying import arrival_alerts
 from runners.notifying.arrival_alerts import arrival_alerts_set, record_arrivals
 from runners.notifying.notifier import Notifier
 from runners.units.errors import CodedError
@@ -78,7 +79,9 @@ def test_the_last_choice_replaces_the_one_before(
     choose(browser, distances=[9_000, LENGTH_M])
     assert choose(browser, distances=[8_500.04]) == {"arrivals": 1}
     assert [alert.distance for alert in ArrivalAlert.objects.all()] == [8_500.0]
-    assert choose(browser, runners=[]) == {"arrivals": 0}
+    # A place that is passed too often to be chosen.
+    stopped = choose(browser, runners=[], distances=list(range(101)))
+    assert stopped == {"arrivals": 0}
     send_all(Notifier())
     assert service.posts == []
 
@@ -116,6 +119,15 @@ def test_too_many_passes_are_refused_before_they_are_built(
             chosen=[([ann] * 6, None)],
             distances=range(100),
         )
+
+
+def test_a_browser_may_choose_some_times_per_minute(
+    ann: Entry, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose(browser, distances=[9_000])
+    monkeypatch.setattr(arrival_alerts, "MAX_CHOICES", 0)
+    assert choose(browser, distances=[8_000])["code"] == "rate.limited"
+    assert [alert.distance for alert in ArrivalAlert.objects.all()] == [9_000]
 
 
 def test_the_queries_do_not_grow_with_the_places_of_a_race(
