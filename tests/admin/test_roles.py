@@ -434,6 +434,12 @@ def test_signals_of_other_times_stay_hidden(scene: Scene) -> None:
         return {key: row.get(key) for key in ("contact", "heard", "progress", "app")}
 
     assert all(signals(reader).values())
+    # In a different race at the same time.
+    latest = LatestPosition.objects.filter(runner=scene.entry.runner)
+    state = latest.get().race_state
+    latest.update(race_state={"entry": 0, "state": {}})
+    assert signals(reader)["progress"] is None
+    latest.update(race_state=state)
     Race.objects.filter(pk=scene.race.pk).update(ends=now - timedelta(minutes=1))
     assert all(signals(make_viewer("super", scene.race)).values())
     assert not any(signals(reader).values())

@@ -201,8 +201,15 @@ def _entry(entry: Entry, tokens: Iterable[RunnerToken], shows: Shows) -> dict[st
         "accepted": entry.is_shown,
         "state": live_status(entry, latest),
         **_signal(latest, shows),
+        "progress": latest.progress if latest and _is_in(entry, latest) else None,
         **_phones(tokens if entry.is_shown else (), shows),
     }
+
+
+def _is_in(entry: Entry, latest: LatestPosition) -> bool:
+    """Return whether the progress is in this race, and not in one at the same time."""
+    carried = latest.race_state
+    return not carried or carried["entry"] == entry.pk
 
 
 def _place(entry: Entry, race: Race) -> dict[str, Any]:
