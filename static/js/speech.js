@@ -34,7 +34,7 @@ export class Speech {
     first.onstart = () => clearTimeout(waiting);
     first.onerror = () => {
       clearTimeout(waiting);
-      // Cancelled by the visitor, who has pressed the button again.
+      // Pressing the button again cancels speech, which is not a failure.
       if (this.#isOn) this.#fail();
     };
   }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Self
 
@@ -40,7 +41,7 @@ class Ended(Exception):
         self.detail = detail
 
 
-class Connection:
+class Connection(ABC):
     """Connects until `stop()` or until the server refuses it for good.
 
     Callbacks are attributes, called in the event loop.
@@ -189,14 +190,14 @@ class Connection:
         self._after_s = self._hold_s = error.get("after", 1000 * MAX_BACKOFF_S) / 1000
         self._wake.set()
 
+    @abstractmethod
     def _opened(self) -> None:
         """Prepare what is to be sent on a new connection."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _outgoing(self) -> Iterator[Message]:
         """Return the messages to send now; a message counts as sent once it is read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _received(self, message: Message) -> None:
         """Process a message and ignore unknown ones; raises `Ended`."""
-        raise NotImplementedError
