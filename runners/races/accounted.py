@@ -1,4 +1,4 @@
-"""Accounts for every entry of a race: who is where, who is out, who is overdue.
+"""Groups the entries of a race: on the course, overdue, finished or out.
 
 Each entry is in exactly one group, so that the groups add up to the entries, and those
 of starters to the starters, at any moment.
