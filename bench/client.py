@@ -125,7 +125,8 @@ class Client(asyncio.BufferedProtocol):
         if subprotocol:
             lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
         self.transport.write("\r\n".join([*lines, "", ""]).encode())
-        await asyncio.wait_for(self.opened, OPEN_TIMEOUT_S)
+        async with asyncio.timeout(OPEN_TIMEOUT_S):
+            await self.opened
         return self
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -283,7 +283,8 @@ class Backfiller:
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._hurry.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
 
     async def _read(self, runners: list[int], since: int) -> Backfill:
         while True:

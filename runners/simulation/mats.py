@@ -163,7 +163,8 @@ class Exporter:
     async def send(self, message: str, number: int) -> None:
         while True:
             try:
-                return await asyncio.wait_for(self._try(message, number), REPLY_S)
+                async with asyncio.timeout(REPLY_S):
+                    return await self._try(message, number)
             except (OSError, EOFError):
                 self.close()
                 await asyncio.sleep(RECONNECT_S)

@@ -104,10 +104,10 @@ async def read_decoder(recorder: Recorder, host: str, port: int) -> None:
     is_reported = False
     while True:
         try:
-            reader, writer = await asyncio.wait_for(
-                asyncio.open_connection(host, port, limit=MAX_LINE_BYTES),
-                REPLY_S,
-            )
+            async with asyncio.timeout(REPLY_S):
+                reader, writer = await asyncio.open_connection(
+                    host, port, limit=MAX_LINE_BYTES
+                )
             logger.info("Connected to the decoder at %s:%d", host, port)
             is_reported = False
             try:
@@ -159,7 +159,8 @@ class Decoder:
 
     async def _line(self) -> str:
         """Return the next line. Raises OSError, EOFError, or ValueError if too long."""
-        line = await asyncio.wait_for(self.reader.readline(), REPLY_S)
+        async with asyncio.timeout(REPLY_S):
+            line = await self.reader.readline()
         if not line.endswith(b"\n"):
             raise EOFError("the connection has ended")
         return line.decode("latin-1").strip()

@@ -13,6 +13,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from unittest.mock import create_autospec
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -214,3 +215,20 @@ async def test_a_decoder_that_goes_away_loses_and_repeats_nothing(
     assert await Passing.objects.acount() == 3
     assert await Split.objects.filter(by_mat=True).acount() == 3
     assert await Station.objects.acount() == 2
+
+
+@pytest.mark.parametrize("passes", range(6))
+async def test_reading_ends_when_a_line_comes_at_the_moment_of_the_end(
+    passes: int,
+) -> None:
+    reader = asyncio.StreamReader()
+    decoder = raceresult.Decoder(reader, create_autospec(asyncio.StreamWriter), "box")
+    counting = asyncio.create_task(decoder.count())
+    await asyncio.sleep(0)
+    reader.feed_data(b"GETTIME;0000-00-00;00:02:12.942\r\n")
+    for _ in range(passes):
+        await asyncio.sleep(0)
+    counting.cancel()
+    done, _ = await asyncio.wait([counting], timeout=PATIENCE_S)
+    assert done
+    assert counting.cancelled()
