@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 
 from bench import process
-from bench.client import Client
-from bench.crowd import Crowd, percentile
+from bench.crowd import Crowd, percentile, source_of
+from tests.websocket import RawClient
 
 DRAIN_S = 5.0
 
@@ -99,8 +99,10 @@ async def visit_for(crowd: Crowd, seconds: float) -> int:
     async def visitor(number: int) -> None:
         nonlocal visits
         while loop.time() < end:
-            client: Client = crowd.make_visitor()
-            await client.open(crowd.options.url, number, crowd.subprotocol)
+            client: RawClient = crowd.make_visitor()
+            await client.open(
+                crowd.options.url, crowd.subprotocol, source=source_of(number)
+            )
             await crowd.follow(client, number)
             visits += 1
             client.reset()

@@ -13,23 +13,27 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from bench.client import Client
+from tests.websocket import RawClient
 
 # Ages are counted per millisecond up to this one.
 OLDEST_MS = 120_000
+# Concurrent handshakes.
+CONCURRENT_HANDSHAKES = 64
+# The kernel has 28,000 ports per source address.
+SOCKETS_PER_ADDRESS = 10_000
 
 
 class Crowd:
     """The runners, the spectators and the positions received."""
 
-    subprotocol = ""
+    subprotocol: str | None = None
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.runners: int = options.runners
         self.period = 1.0 / options.rate
-        self.publishers: Sequence[Client] = []
-        self.spectators: list[Client] = []
+        self.publishers: Sequence[RawClient] = []
+        self.spectators: list[RawClient] = []
         # The time when each position was due, by its number, in ms since the epoch.
         self.due: list[int] = []
         # The number of the first position whose age counts.
@@ -44,14 +48,14 @@ class Crowd:
 
     # -- specific to a dialect
 
-    def make_spectator(self, number: int) -> Client:
+    def make_spectator(self, number: int) -> RawClient:
         raise NotImplementedError
 
     def position(self, runner: int, number: int, due: int) -> bytes:
         """Build the frame of a position."""
         raise NotImplementedError
 
-    def make_visitor(self) -> Client:
+    def make_visitor(self) -> RawClient:
         """Create a spectator whose positions are not counted."""
         raise NotImplementedError
 
@@ -63,7 +67,7 @@ class Crowd:
         """Connect the spectators from `first` on and return once they follow."""
         raise NotImplementedError
 
-    async def follow(self, client: Client, number: int) -> None:
+    async def follow(self, client: RawClient, number: int) -> None:
         """Send the follow and wait for the reply, if the dialect has one."""
         raise NotImplementedError
 
@@ -158,3 +162,24 @@ def percentile(counts: Counter[int], share: float) -> float:
         if seen >= wanted and count:
             return float("inf") if age >= OLDEST_MS else float(age)
     return float("nan")
+
+
+def source_of(number: int) -> str:
+    """Return the address of this machine from which a socket connects."""
+    return f"127.0.0.{1 + number // SOCKETS_PER_ADDRESS}"
+
+
+async def open_all(
+    clients: Sequence[RawClient],
+    url: str,
+    subprotocol: str | None = None,
+    first: int = 0,
+) -> None:
+    """Connect sockets, a limited number at the same time."""
+    gate = asyncio.Semaphore(CONCURRENT_HANDSHAKES)
+
+    async def one(client: RawClient, number: int) -> None:
+        async with gate:
+            await client.open(url, subprotocol, source=source_of(number))
+
+    await asyncio.gather(*(one(c, first + n) for n, c in enumerate(clients)))

@@ -35,13 +35,14 @@ from django.utils import timezone
 
 from bench import process
 from tests.factories.people import make_link, make_phones, make_runner, make_user
-from tests.faults.peer import SUBPROTOCOLS, Peer, Refused, until
+from tests.faults.peer import SUBPROTOCOLS, Peer, until
 from tests.faults.phones import Phone, all_acked, carried
 from tests.faults.randomness import use_seed
 from tests.faults.spectators import Spectator, differences, watching
 from tests.faults.stores import not_as_acked, stored_in, tracebacks
 from tests.races.field import make_entry, make_race
 from tests.servers import KINDS, Kind, Server
+from tests.websocket import Refused
 
 from runners.models import Position, Race  # isort: skip
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import orjson
 
-from bench.client import Client, masked, open_all, received_of
-from bench.crowd import OLDEST_MS, Crowd
+from bench.crowd import OLDEST_MS, Crowd, open_all
+from tests.websocket import RawClient, frame, received_of
 
 # Sockets that read all messages.
 READERS = 50
@@ -39,28 +39,28 @@ class PlainCrowd(Crowd):
     def unwrap(self, payload: bytes) -> Any:
         return orjson.loads(payload)
 
-    def make_publisher(self) -> Client:
+    def make_publisher(self) -> RawClient:
         return Reader(self)
 
-    def make_spectator(self, number: int) -> Client:
+    def make_spectator(self, number: int) -> RawClient:
         # Spread the readers over those who connect first and last.
         every = max(1, self.options.spectators // READERS)
         return Reader(self) if number % every == 0 else Weigher(self)
 
-    def make_visitor(self) -> Client:
-        return Client()
+    def make_visitor(self) -> RawClient:
+        return RawClient()
 
     def position(self, runner: int, number: int, due: int) -> bytes:
         degrees, millionths = divmod(LNG + 10 * number, 1_000_000)
         position = b'{"userId":%d,"lat":48.123451,"lng":%d.%06d}'
-        return masked(
+        return frame(
             self.wrapped_position(position % (self.ids[runner], degrees, millionths))
         )
 
     def wrapped_position(self, position: bytes) -> bytes:
         return position
 
-    async def greet(self, clients: Sequence[Client]) -> None:
+    async def greet(self, clients: Sequence[RawClient]) -> None:
         """Exchange the messages between the handshake and the first command."""
 
     def arrived(self, message: Any) -> None:
@@ -95,12 +95,12 @@ class PlainCrowd(Crowd):
                 return
         sys.exit(f"Not all follow: they saw {seen} of {self.expected(self.runners)}")
 
-    async def follow(self, client: Client, number: int) -> None:
+    async def follow(self, client: RawClient, number: int) -> None:
         ids = self.ids
         if self.options.follows != "all":
             ids = [ids[number % self.runners]]
         client.transport.write(
-            masked(
+            frame(
                 self.wrap(
                     "follow", {"initialRequest": True, "following": ids, "userId": 0}
                 )
@@ -126,7 +126,7 @@ class PlainCrowd(Crowd):
         return self.frame_size * self.count()[0]
 
 
-class Weigher(Client):
+class Weigher(RawClient):
     """Counts bytes."""
 
     def __init__(self, crowd: PlainCrowd) -> None:
@@ -136,7 +136,7 @@ class Weigher(Client):
         self.frames = 0
 
     def buffer_updated(self, size: int) -> None:
-        if self._shaken:
+        if self.status.done():
             self.bytes += size
         else:
             super().buffer_updated(size)
@@ -149,12 +149,12 @@ class Reader(Weigher):
     """Reads all messages."""
 
     def buffer_updated(self, size: int) -> None:
-        Client.buffer_updated(self, size)
+        RawClient.buffer_updated(self, size)
 
     def begins(self, size: int, data: Any, start: int) -> bool:
         return True
 
-    def text(self, payload: bytes) -> None:
+    def received(self, payload: bytes) -> None:
         crowd = self.crowd
         message = crowd.unwrap(payload)
         if message is None:
@@ -180,16 +180,16 @@ class SocketIoCrowd(PlainCrowd):
     def unwrap(self, payload: bytes) -> Any:
         return orjson.loads(payload[2:])[1] if payload.startswith(b"42") else None
 
-    def make_publisher(self) -> Client:
+    def make_publisher(self) -> RawClient:
         return SocketIoReader(self)
 
-    def make_spectator(self, number: int) -> Client:
+    def make_spectator(self, number: int) -> RawClient:
         reads = isinstance(super().make_spectator(number), Reader)
         return SocketIoReader(self) if reads else SocketIoWeigher(self)
 
-    async def greet(self, clients: Sequence[Client]) -> None:
+    async def greet(self, clients: Sequence[RawClient]) -> None:
         for number, client in enumerate(clients):
-            client.transport.write(masked(b"40"))
+            client.transport.write(frame(b"40"))
             if number % 50 == 49:
                 await asyncio.sleep(0.02)
         await asyncio.sleep(1)
@@ -197,20 +197,20 @@ class SocketIoCrowd(PlainCrowd):
 
 # Engine.io's ping, which is a separate frame, and the answer to it.
 PING_FRAME = b"\x81\x012"
-PONG_FRAME = masked(b"3")
+PONG_FRAME = frame(b"3")
 
 
 class SocketIoReader(Reader):
-    def text(self, payload: bytes) -> None:
+    def received(self, payload: bytes) -> None:
         if payload == b"2":
             self.transport.write(PONG_FRAME)
         else:
-            super().text(payload)
+            super().received(payload)
 
 
 class SocketIoWeigher(Weigher):
     def buffer_updated(self, size: int) -> None:
         super().buffer_updated(size)
-        if self._shaken and PING_FRAME in received_of(size):
+        if self.status.done() and PING_FRAME in received_of(size):
             self.bytes -= len(PING_FRAME)
             self.transport.write(PONG_FRAME)

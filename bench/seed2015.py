@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import orjson
 
 from bench import process
-from tests.faults.peer import Peer, frame
+from tests.faults.peer import Peer
+from tests.websocket import frame
 
 # Nothing more is expected after this silence.
 SILENCE_S = 2.0

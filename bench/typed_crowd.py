@@ -16,10 +16,16 @@ from typing import Any
 
 import orjson
 
-from bench.client import CONCURRENT_HANDSHAKES, PEEK_BYTES, Client, masked, open_all
-from bench.crowd import OLDEST_MS, Crowd
+from bench.crowd import (
+    CONCURRENT_HANDSHAKES,
+    OLDEST_MS,
+    Crowd,
+    open_all,
+    source_of,
+)
 from bench.field import LENGTH_M, START
 from runners.units.earth import METRES_PER_DEGREE
+from tests.websocket import PEEK_BYTES, RawClient, frame
 
 SPEED_MPS = 3.3
 # Between two neighbouring runners.
@@ -58,15 +64,15 @@ class TypedCrowd(Crowd):
     def settle(self) -> float:
         return 0.5 + 2 * float(self.options.tick) / 1000
 
-    def make_spectator(self, number: int) -> Client:
+    def make_spectator(self, number: int) -> RawClient:
         return TypedSpectator(self)
 
-    def make_visitor(self) -> Client:
+    def make_visitor(self) -> RawClient:
         return TypedSpectator(self, counts=False)
 
     def position(self, runner: int, number: int, due: int) -> bytes:
         self.metres[runner] = (self.metres[runner] + SPEED_MPS * self.period) % LENGTH_M
-        return masked(
+        return frame(
             b'{"type":"publish","id":%d,"fixes":[{"t":%d,"lat":%.6f,"lng":%.6f,'
             b'"accuracy":5,"speed":%.1f,"heading":0}]}'
             % (
@@ -96,10 +102,12 @@ class TypedCrowd(Crowd):
                 async with gate:
                     client = self.spectators[number]
                     await client.open(
-                        self.options.url, self.runners + number, self.subprotocol
+                        self.options.url,
+                        self.subprotocol,
+                        source=source_of(self.runners + number),
                     )
                     await self.follow(client, number)
-                if client.close_code is None:
+                if not client.closed.done():
                     return
                 # The server is overloaded, so reconnect later.
                 self.refused += 1
@@ -109,9 +117,9 @@ class TypedCrowd(Crowd):
 
         await asyncio.gather(*(one(n) for n in range(first, len(self.spectators))))
 
-    async def follow(self, client: Client, number: int) -> None:
+    async def follow(self, client: RawClient, number: int) -> None:
         assert isinstance(client, TypedSpectator)
-        if client.close_code is not None:
+        if client.closed.done():
             return
         if self.options.follows == "all":
             what: dict[str, Any] = {"races": [self.field["race"]]}
@@ -135,32 +143,32 @@ class TypedCrowd(Crowd):
 
     def begin(self) -> None:
         # Keep the keys, because a slow socket may still receive these frames.
-        for frame in self.frames.values():
-            frame.arrivals.clear()
+        for each in self.frames.values():
+            each.arrivals.clear()
         self.since = int(time.time() * 1000)
 
     def count(self) -> tuple[int, int, int]:
         received = merged = frames = 0
-        for frame in self.frames.values():
+        for each in self.frames.values():
             # Positions that were due before counting started are not expected.
-            new = sum(t >= self.since for t in frame.times)
-            frames += len(frame.arrivals)
-            received += len(frame.arrivals) * new
-            merged += len(frame.arrivals) * (frame.merged if new else 0)
+            new = sum(t >= self.since for t in each.times)
+            frames += len(each.arrivals)
+            received += len(each.arrivals) * new
+            merged += len(each.arrivals) * (each.merged if new else 0)
         return received, merged, frames
 
     def bytes(self) -> int:
         return sum(len(f.arrivals) * (f.size + 4) for f in self.frames.values())
 
     def age(self) -> None:
-        for frame in self.frames.values():
-            arrivals = Counter(round(arrived) for arrived in frame.arrivals)
-            for t in frame.times:
+        for each in self.frames.values():
+            arrivals = Counter(round(arrived) for arrived in each.arrivals)
+            for t in each.times:
                 for arrived, count in arrivals.items() if t >= self.since else ():
                     self.ages[min(arrived - t, OLDEST_MS - 1)] += count
 
 
-class TypedPublisher(Client):
+class TypedPublisher(RawClient):
     def __init__(self, crowd: TypedCrowd) -> None:
         super().__init__()
         self.crowd = crowd
@@ -168,7 +176,7 @@ class TypedPublisher(Client):
     def begins(self, size: int, data: Any, start: int) -> bool:
         return True
 
-    def text(self, payload: bytes) -> None:
+    def received(self, payload: bytes) -> None:
         message = orjson.loads(payload)
         crowd = self.crowd
         if message["type"] == "ack":
@@ -182,7 +190,7 @@ class TypedPublisher(Client):
         self.crowd.closed += 1
 
 
-class TypedSpectator(Client):
+class TypedSpectator(RawClient):
     def __init__(self, crowd: TypedCrowd, *, counts: bool = True) -> None:
         super().__init__()
         self.crowd = crowd
@@ -216,7 +224,7 @@ class TypedSpectator(Client):
         if self._frame is not None:
             self._frame.arrivals.append(time.time() * 1000)
 
-    def text(self, payload: bytes) -> None:
+    def received(self, payload: bytes) -> None:
         now = time.time() * 1000
         frame = self.crowd.frames.get(self._key)
         if frame is None or frame.size != len(payload):

@@ -11,8 +11,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.clients import seed_client, typed_client
 from tests.factories.people import make_phone
-from tests.faults.peer import CLOSE, Peer, frame
+from tests.faults.peer import Peer
 from tests.servers import Server
+from tests.websocket import CLOSE, frame
 
 
 @pytest.fixture(params=["/", "/ws/"])

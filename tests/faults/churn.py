@@ -19,9 +19,10 @@ from bench import process
 from tests.faults.by_hand import by_hand
 from tests.faults.canary import Canary
 from tests.faults.metrics import metrics
-from tests.faults.peer import BINARY, SUBPROTOCOLS, Peer, Refused, frame, open_peer
+from tests.faults.peer import SUBPROTOCOLS, Peer, open_peer
 from tests.servers import Server
 from tests.waiting import PATIENCE_S
+from tests.websocket import BINARY, Refused, frame
 
 CONCURRENT_VISITORS = 30
 # The runners that visitors follow. The first ten publish all the time.

@@ -15,20 +15,10 @@ from dataclasses import dataclass, field
 from runners.live.close_codes import FRAME_TOO_BIG, NOT_OUR_PROTOCOL
 from tests.faults.by_hand import by_hand
 from tests.faults.canary import Canary
-from tests.faults.peer import (
-    ABNORMAL,
-    BINARY,
-    CONTINUATION,
-    PING,
-    SUBPROTOCOLS,
-    TEXT,
-    Peer,
-    Refused,
-    frame,
-    open_peer,
-)
+from tests.faults.peer import SUBPROTOCOLS, Peer, open_peer
 from tests.servers import Kind, Server
 from tests.waiting import PATIENCE_S
+from tests.websocket import ABNORMAL, BINARY, CONTINUATION, PING, TEXT, Refused, frame
 
 PROTOCOL_ERROR = 1002
 NOT_UTF8 = 1007

@@ -26,7 +26,7 @@ import orjson
 from bench import process
 from tests.factories.people import make_phones
 from tests.faults.metrics import metrics
-from tests.faults.peer import SUBPROTOCOLS, Peer, Refused, until
+from tests.faults.peer import SUBPROTOCOLS, Peer, until
 from tests.faults.phones import Phone, all_acked, carried
 from tests.faults.stores import (
     Store,
@@ -38,6 +38,7 @@ from tests.faults.stores import (
 )
 from tests.faults.sustained import Clock, percentile
 from tests.waiting import PATIENCE_S
+from tests.websocket import Refused
 
 # The server's share of the processor time that it would use.
 CPU_SHARE = 1 / 3

@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 import orjson
 
-from tests.faults.peer import SUBPROTOCOLS, Peer, Refused
+from tests.faults.peer import SUBPROTOCOLS, Peer
 from tests.faults.randomness import new_rng
+from tests.websocket import Refused
 
 Place = tuple[float, float]
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import orjson
 
-from tests.faults.peer import SUBPROTOCOLS, Peer, Refused
+from tests.faults.peer import SUBPROTOCOLS, Peer
 from tests.faults.phones import Place
 from tests.faults.randomness import new_rng
+from tests.websocket import Refused
 
 # Longest silence of a working connection. The heartbeat is sent every 20 s.
 SILENCE_S = 25.0

@@ -12,13 +12,11 @@ import itertools
 import json
 import os
 import random
-import socket
 import threading
 import time
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit
 
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
@@ -26,18 +24,10 @@ from hypothesis import strategies as st
 from bench import process
 from tests.faults.by_hand import by_hand
 from tests.faults.canary import Canary
-from tests.faults.peer import (
-    BINARY,
-    CONTINUATION,
-    PING,
-    SUBPROTOCOLS,
-    TEXT,
-    Peer,
-    frame,
-    until,
-)
+from tests.faults.peer import SUBPROTOCOLS, Peer, until
 from tests.faults.randomness import new_rng, rng
 from tests.servers import Server
+from tests.websocket import BINARY, CONTINUATION, PING, TEXT, frame
 
 T = TypeVar("T")
 
@@ -191,26 +181,12 @@ class Stranger(Peer):
 
     _numbers = itertools.count(1)
 
-    async def connect(self, url: str, *, receive_buffer: int | None = None) -> Self:
-        loop = asyncio.get_running_loop()
-        address = urlsplit(url)
+    async def connect(
+        self, url: str, *, source: str | None = None, receive_buffer: int | None = None
+    ) -> Self:
         number = next(self._numbers)
-        sock = socket.socket()
-        try:
-            sock.setblocking(False)
-            sock.bind(
-                (
-                    f"127.{1 + number // 62_500}.{number // 250 % 250}."
-                    f"{1 + number % 250}",
-                    0,
-                )
-            )
-            await loop.sock_connect(sock, (address.hostname, address.port))
-            await loop.create_connection(lambda: self, sock=sock)
-        except BaseException:
-            sock.close()
-            raise
-        return self
+        source = f"127.{1 + number // 62_500}.{number // 250 % 250}.{1 + number % 250}"
+        return await super().connect(url, source=source)
 
     def received(self, text: bytes) -> None:
         if b"no barrier" in text or b'"pong"' in text:

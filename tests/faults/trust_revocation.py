@@ -142,9 +142,8 @@ class Watcher(Peer):
         if t > self.newest:
             self.newest, self.newer_at = t, self.received_at
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def lost(self) -> None:
         self.closed_at = time.time()
-        super().connection_lost(error)
 
 
 class Scenario:

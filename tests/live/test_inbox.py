@@ -12,8 +12,9 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from runners.live.server import INBOX_LIMIT, SMALL_BYTES, FrameProtocol
-from tests.faults.peer import CLOSE, PING, Peer, frame
+from tests.faults.peer import Peer
 from tests.waiting import eventually
+from tests.websocket import CLOSE, PING, frame
 
 TEXT = 1
 BINARY = 2

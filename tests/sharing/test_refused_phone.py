@@ -7,16 +7,17 @@ import contextlib
 from runners.models import RunnerToken
 from tests.clients import typed_client
 from tests.factories.people import make_runner
-from tests.faults.peer import CLOSE, Peer
+from tests.faults.peer import Peer
 from tests.servers import Server
+from tests.websocket import CLOSE
 
 
 class StubbornPeer(Peer):
     """Answers no close frame and continues to send."""
 
-    def _frame(self, opcode: int, payload: bytes) -> None:
+    def handle(self, opcode: int, payload: bytes) -> None:
         if opcode != CLOSE:
-            super()._frame(opcode, payload)
+            super().handle(opcode, payload)
 
 
 async def test_nothing_is_accepted_after_a_token_was_revoked(server: Server) -> None:
