@@ -102,6 +102,7 @@ def test_a_missing_split_is_no_question(tmp_path: Path) -> None:
         (("--ask", "50000"), "the finish is at 42195 m"),
         (("--limit", "0"), "at least 1"),
         (("--wobble", "4"), "from 0 to 0.5"),
+        (("--seed=-1", "--wobble", "0.04"), "at least 0"),
         (("--course", "nowhere.gpx"), "Cannot read nowhere.gpx"),
         (("--out", "/nowhere/out"), "Cannot write /nowhere/out"),
     ],

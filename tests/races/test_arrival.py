@@ -69,10 +69,26 @@ def test_a_wobbling_run_reaches_each_mat_at_its_split() -> None:
 
 
 def test_rows_without_usable_times_are_counted() -> None:
-    text = "5000,10000,20000\n1500,3000,6100\n1500,,6100\n1500,1400,6100\n,,\n0,1,2\n"
+    rows = ("1500,3000,6100", "1500,1400,6100", ",,", "", "0,1,2", "1500,,6100")
+    results = read_results("\n".join(["5000,10000,20000", *rows]).encode())
+    # A row without splits counts, a blank line does not.
+    assert results.rows.tolist() == [0, 4]
+    assert (results.incomplete, results.left_out) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "5000,10000,21097.5\n1500,3000,6400.5\n1500,,\n",
+        "\ufeff5000;10000;21097,5\r\n1500;3000;6400,5\r\n1500;DNF;-\r\n",
+        '"5000","10000","21097.5",\n"1500"," 3000 ","6400.5",,\n1500\n\n',
+    ],
+)
+def test_spreadsheets_write_the_same_results_differently(text: str) -> None:
     results = read_results(text.encode())
-    assert results.rows.tolist() == [0, 1]
-    assert (results.incomplete, results.left_out) == (1, 2)
+    assert results.distances.tolist() == [5_000, 10_000, 21_097.5]
+    assert results.times[0].tolist() == [1500, 3000, 6400.5]
+    assert np.isnan(results.times[1]).tolist() == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +98,8 @@ def test_rows_without_usable_times_are_counted() -> None:
         ("bib,name\n1,2\n", "distances in metres"),
         ("10000,5000\n1,2\n", "increase"),
         ("5000\n1500\n", "from 2 to"),
+        (",,\n1,2,3\n", "from 2 to"),
+        ("5000,1e300\n1,2\n", "longer than 10,000 km"),
         ("5000,10000\n", "no results"),
         ("5000,10000\n1500,fast\n", "Line 2: a split has to be"),
         ("5000,10000\n1500,3000,4500\n", "Line 2 has 3 cells"),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +14,12 @@ from runners.races.arrival.backtest import Answer, Score, play, scores
 from runners.races.arrival.eta import Slopes
 from runners.races.arrival.learning import learn
 from runners.races.arrival.pacing import Prior
-from runners.races.arrival.results import Results, ResultsError, read_results
+from runners.races.arrival.results import (
+    MAX_BYTES,
+    Results,
+    ResultsError,
+    read_results,
+)
 from runners.races.course import Course
 from runners.races.gpx_import import CourseError
 
@@ -79,23 +84,22 @@ class Command(BaseCommand):
         distances = _read_distances(options["ask"], results)
         if not 0 <= options["wobble"] <= 0.5:
             raise CommandError("--wobble must be from 0 to 0.5.")
+        if options["seed"] < 0:
+            raise CommandError("--seed must be at least 0.")
         slopes = _slopes(options["course"], results.length)
         rows = _drawn(len(results.times), options["limit"], options["seed"])
         prior = _learned(options["learn"])
+        answers = play(
+            results,
+            slopes,
+            distances,
+            rows=rows,
+            prior=prior,
+            wobble=options["wobble"],
+            seed=options["seed"],
+        )
         with _written(options["out"]) as write:
-            answers = []
-            for answer in play(
-                results,
-                slopes,
-                distances,
-                rows=rows,
-                prior=prior,
-                wobble=options["wobble"],
-                seed=options["seed"],
-            ):
-                answers.append(answer)
-                write(_line(answer))
-        found = scores(answers)
+            found = scores(_copied(answers, write))
         if options["json"]:
             for score in found:
                 self.stdout.write(json.dumps(_as_json(score)))
@@ -104,13 +108,16 @@ class Command(BaseCommand):
         self.stderr.write(
             f"{len(rows)} rows of {len(results.times) + results.left_out} replayed. "
             f"{results.incomplete} lack splits; {results.left_out} were left out, "
-            "because their times do not increase or they have none."
+            "because their times do not increase or they have none. "
+            f"{sum(score.n for score in found)} answers."
         )
 
 
 def _read(path: str) -> bytes:
+    """Return the file, or as much of it as shows that it is too large."""
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise CommandError(f"Cannot read {path}: {error.strerror}.") from error
 
@@ -181,6 +188,15 @@ def _written(path: str | None) -> Iterator[Any]:
             yield lambda line: file.write(f"{line}\n")
     except OSError as error:
         raise CommandError(f"Cannot write {path}: {error.strerror}.") from error
+
+
+def _copied(
+    answers: Iterable[Answer], write: Callable[[str], object]
+) -> Iterator[Answer]:
+    """Yield the answers, after writing a line for each."""
+    for answer in answers:
+        write(_line(answer))
+        yield answer
 
 
 def _line(answer: Answer) -> str:

@@ -8,9 +8,10 @@ mats ahead are compared with the splits, and with those of three simple rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 import numpy as np
@@ -98,7 +99,8 @@ def run_between(
         return Run(edges, known)
     steps = int(np.ceil(edges[-1] / WOBBLE_STEP_M)) + 1
     fine = np.linspace(0, edges[-1], steps + 1)
-    pace = np.exp(wobble * (_correlated(steps) @ dice.standard_normal(steps)))
+    wobbles = _correlated(dice.standard_normal(steps).tolist())
+    pace = np.exp(wobble * np.array(wobbles))
     raw = np.append(0.0, np.cumsum(pace * np.diff(fine)))
     marks = np.union1d(fine, edges)
     at = np.interp(marks, fine, raw)
@@ -108,11 +110,11 @@ def run_between(
     return Run(marks, known[leg] + part * (known[leg + 1] - known[leg]))
 
 
-@cache
-def _correlated(steps: int) -> Floats:
-    """Return the matrix that gives independent steps their correlation."""
-    at = np.arange(steps) * WOBBLE_STEP_M / WOBBLE_LENGTH_M
-    return np.linalg.cholesky(np.exp(-np.abs(at[:, None] - at)))
+def _correlated(noise: list[float]) -> list[float]:
+    """Return a stationary process with a memory from independent normal values."""
+    kept = math.exp(-WOBBLE_STEP_M / WOBBLE_LENGTH_M)
+    fresh = math.sqrt(1 - kept * kept)
+    return list(accumulate(noise, lambda value, step: kept * value + fresh * step))
 
 
 def samples_at(run: Run, mats: Floats, distance: float) -> list[Passed]:
@@ -184,10 +186,14 @@ def _answers(
         )
 
 
-def scores(answers: Sequence[Answer]) -> list[Score]:
-    """Return the accuracy of the answers to each question, in the order asked."""
-    table = np.array(answers, dtype=float)
-    questions = sorted({(a.asked_at, a.place) for a in answers})
+def scores(answers: Iterable[Answer]) -> list[Score]:
+    """Return the accuracy of the answers to each question, in the order asked.
+
+    A large marathon has a million answers, so they are not kept as objects.
+    """
+    fields = len(Answer._fields)
+    table = np.fromiter(chain.from_iterable(answers), float).reshape(-1, fields)
+    questions = np.unique(table[:, 1:3], axis=0).tolist()
     return [
         _score(table[(table[:, 1] == here) & (table[:, 2] == place)])
         for here, place in questions

@@ -18,6 +18,10 @@ MAX_BYTES = 20 * 2**20
 MAX_ROWS = 200_000
 # Limit of columns. A 24-hour race on a track of 2 km has fewer.
 MAX_SPLITS = 200
+# Twice the longest race on foot.
+MAX_LENGTH_M = 10_000_000.0
+# The cells of missing splits, in lower case.
+MISSING = frozenset({"", "-", "dnf", "dns", "dsq"})
 
 
 class ResultsError(ValueError):
@@ -52,8 +56,9 @@ def read_results(source: bytes) -> Results:
     """Parse a CSV file of results; raise ResultsError.
 
     The header has distances in metres, the last one the finish. A row has a runner's
-    seconds since their own start at each of them; a cell is empty where the split is
-    missing.
+    seconds since their own start at each of them; a cell is empty, "-", "DNF", "DNS" or
+    "DSQ" where the split is missing. Cells are separated by commas, or by semicolons;
+    then numbers may have a decimal comma.
     """
     lines = _lines(source)
     try:
@@ -87,15 +92,27 @@ def _lines(source: bytes) -> Iterator[tuple[int, list[str]]]:
         raise ResultsError("This is not a CSV file in UTF-8.") from None
     if "\0" in text:
         raise ResultsError("This is not a CSV file.")
+    if ";" in text.lstrip().partition("\n")[0]:
+        text = text.replace(",", ".").replace(";", ",")
     reader = csv.reader(StringIO(text, newline=""))
     try:
         for count, cells in enumerate(reader):
             if count > MAX_ROWS:
                 raise ResultsError(f"The file has more than {MAX_ROWS:,} rows.")
-            if any(cell.strip() for cell in cells):
-                yield reader.line_num, [cell.strip() for cell in cells]
+            filled = _filled(cells)
+            # A runner without any split is a row, unlike a blank line.
+            if filled or len(cells) > 1:
+                yield reader.line_num, filled
     except csv.Error as error:
         raise ResultsError(f"Line {reader.line_num}: {error}.") from error
+
+
+def _filled(cells: list[str]) -> list[str]:
+    """Return the cells up to the last one that is not empty."""
+    filled = [cell.strip() for cell in cells]
+    while filled and not filled[-1]:
+        filled.pop()
+    return filled
 
 
 def _distances(header: list[str]) -> Floats:
@@ -115,6 +132,8 @@ def _distances(header: list[str]) -> Floats:
             f"The header has to have from 2 to {MAX_SPLITS} distances, "
             "the last one the finish."
         )
+    if distances[-1] > MAX_LENGTH_M:
+        raise ResultsError(f"The race is longer than {MAX_LENGTH_M / 1000:,.0f} km.")
     return distances
 
 
@@ -125,7 +144,7 @@ def _times(cells: list[str], count: int, line: int) -> list[float]:
             f"Line {line} has {len(cells)} cells, the header has {count}."
         )
     try:
-        times = [float(cell) if cell else math.nan for cell in cells]
+        times = [math.nan if cell.lower() in MISSING else float(cell) for cell in cells]
     except ValueError:
         raise ResultsError(
             f"Line {line}: a split has to be a number of seconds, or empty where it "
