@@ -4,12 +4,14 @@ import json
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from runners.races.course import Course
 from runners.races.demo import demo_gpx
+from runners.races.progress import Guide
 from tests.races.runs import GUN
 
 
@@ -86,15 +88,53 @@ def test_a_recorded_gpx_is_traced(park: Path) -> None:
     assert json.loads(out.getvalue().splitlines()[-1])["state"] == "started"
 
 
-def test_an_invalid_line_is_named_and_skipped(park: Path) -> None:
+def test_a_fix_that_arrives_again_is_followed_once(
+    park: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixes = run(park)
+    once = trace(park, fixes)
+    followed = Mock(wraps=Guide.advance)
+    monkeypatch.setattr(Guide, "advance", lambda *given: followed(*given))
+    twice = trace(park, [fix for fix in fixes for _ in range(2)])
+
+    assert followed.call_count == len(fixes)
+    assert [line for n, line in enumerate(twice) if line not in twice[:n]] == once
+
+
+def test_pairs_in_the_wrong_order_are_followed_from_shortly_before(
+    park: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixes = run(park)
+    followed = Mock(wraps=Guide.advance)
+    monkeypatch.setattr(Guide, "advance", lambda *given: followed(*given))
+    swapped = [fixes[n ^ 1] for n in range(len(fixes) // 2 * 2)]
+    lines = trace(park, swapped)
+
+    assert followed.call_count < 12 * len(fixes)
+    ordered = trace(park, fixes)
+    splits = {line["split"]: line for line in lines if "split" in line}
+    assert list(splits.values()) == [line for line in ordered if "split" in line]
+
+
+def test_invalid_lines_are_named_and_skipped(park: Path) -> None:
     stream = park.with_name("fixes.jsonl")
-    fixes = [json.dumps(fix) for fix in run(park)]
-    stream.write_text("\n".join([fixes[0], "{}", *fixes[1:]]))
+    fixes = [json.dumps({**fix, "t": float(fix["t"])}) for fix in run(park)]
+    nowhere = json.dumps({"t": GUN, "lat": 0, "lng": 0})
+    text = "\r\n".join(["\ufeff" + fixes[0], "{}", "[" * 9_999, nowhere, *fixes[1:]])
+    stream.write_text(text)
     out, err = StringIO(), StringIO()
     call_command("trace", str(park), str(stream), stdout=out, stderr=err)
 
-    assert "line 2" in err.getvalue()
-    assert '"state": "started"' in out.getvalue()
+    named = [line.split(": ")[0] for line in err.getvalue().splitlines()]
+    assert named == [f"{stream}, line {number}" for number in (2, 3, 4)]
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert len([line for line in lines if "t" in line]) == len(fixes)
+
+
+@pytest.mark.parametrize("speed", ["0", "-1", "nan", "inf"])
+def test_an_impossible_top_speed_is_refused(park: Path, speed: str) -> None:
+    with pytest.raises(CommandError, match="at least 1"):
+        trace(park, run(park), f"--top-speed={speed}")
 
 
 def test_a_stream_without_times_is_refused(park: Path) -> None:

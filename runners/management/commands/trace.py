@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+import orjson
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from runners.management.options import read_file, read_moment
 from runners.positions.fix import Fix
-from runners.positions.validation import EARLIEST_MS, FixError, fix_from
+from runners.positions.validation import EARLIEST_MS, FixError, check_fix, fix_from
 from runners.races.course import Course, waypoints_of_gpx
 from runners.races.gpx_import import CourseError, read_gpx
 from runners.races.progress import Guide, Mark
@@ -16,6 +20,15 @@ from runners.races.setup import propose_checkpoints
 from runners.races.splits import Passing
 from runners.races.trace import Traced, trace
 from runners.units.clock import milliseconds
+
+# The same as that of a race.
+MIN_TOP_SPEED_MPS = 1.0
+# 9999-12-31. Larger times are not in milliseconds.
+LATEST_MS = 253_402_300_799_999
+# Of the fixes that are refused, the first are reported one by one.
+MAX_REPORTED = 10
+# The beginning of XML in UTF-8 or UTF-16, with or without a byte order mark.
+MARKUP = re.compile(rb"[\xef\xbb\xbf\xfe\xff\s\0]*<")
 
 
 class Command(BaseCommand):
@@ -41,6 +54,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         start = read_moment("--start", options["start"])
+        if not MIN_TOP_SPEED_MPS <= options["top_speed"] < math.inf:
+            raise CommandError(f"--top-speed must be at least {MIN_TOP_SPEED_MPS:g}.")
         guide = _guide(options["course"], options["top_speed"])
         fixes = list(self._fixes(options["fixes"]))
         if not fixes:
@@ -50,17 +65,17 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(_as_json(traced)))
 
     def _fixes(self, name: str) -> Iterator[Fix]:
-        content = read_file(name)
-        if content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-            yield from _fixes_of_gpx(name, content)
-            return
-        for number, line in enumerate(content.splitlines(), start=1):
-            if not line.strip():
-                continue
+        """Yield the valid fixes of a file, and report the others."""
+        refused = 0
+        for where, message in _messages(name):
             try:
-                yield _fix_of_line(line)
+                yield _fix_of(message)
             except FixError as error:
-                self.stderr.write(f"{name}, line {number}: {error.detail}")
+                refused += 1
+                if refused <= MAX_REPORTED:
+                    self.stderr.write(f"{name}, {where}: {error.detail}")
+        if refused > MAX_REPORTED:
+            self.stderr.write(f"{name}: {refused} fixes were refused.")
 
 
 def _guide(name: str, top_speed: float) -> Guide:
@@ -74,29 +89,56 @@ def _guide(name: str, top_speed: float) -> Guide:
     return Guide(course, marks, top_speed=top_speed)
 
 
-def _fixes_of_gpx(name: str, content: bytes) -> Iterable[Fix]:
+def _messages(name: str) -> Iterator[tuple[str, Any]]:
+    """Yield where each fix of a file is, and its fields."""
+    try:
+        with Path(name).open("rb") as file:
+            if MARKUP.match(file.peek()):
+                yield from _messages_of_gpx(name, file.read())
+            else:
+                yield from _messages_of_lines(file)
+    except OSError as error:
+        raise CommandError(f"Cannot read {name}: {error.strerror}.") from error
+
+
+def _messages_of_gpx(name: str, content: bytes) -> Iterator[tuple[str, Any]]:
     try:
         gpx = read_gpx(content)
     except CourseError as error:
         raise CommandError(f"{name}: {error}") from error
-    return [
-        Fix(milliseconds(point.time), point.latitude, point.longitude)
+    points = (
+        point
         for track in gpx.tracks
-        for segment in track.segments
-        for point in segment.points
-        if point.time is not None
-    ]
+        for part in track.segments
+        for point in part.points
+    )
+    for number, point in enumerate(points, start=1):
+        if point.time is not None:
+            t = milliseconds(point.time)
+            lat, lng = point.latitude, point.longitude
+            yield f"point {number}", {"t": t, "lat": lat, "lng": lng}
 
 
-def _fix_of_line(line: bytes) -> Fix:
-    try:
-        message = json.loads(line)
-        t = message["t"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise FixError("position.invalid", "not an object with t.") from error
-    if type(t) is not int or t < EARLIEST_MS:
+def _messages_of_lines(lines: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(lines, start=1):
+        text = line.removeprefix(b"\xef\xbb\xbf").strip()
+        if text:
+            try:
+                message = orjson.loads(text)
+            except ValueError:
+                message = None
+            yield f"line {number}", message
+
+
+def _fix_of(message: Any) -> Fix:
+    t = message.get("t") if isinstance(message, dict) else None
+    if t is None:
+        raise FixError("position.invalid", "not an object with t.")
+    if type(t) not in (int, float) or not EARLIEST_MS <= t <= LATEST_MS:
         raise FixError("position.invalid", "t must be milliseconds since the epoch.")
-    return fix_from(message, t)
+    fix = fix_from(message, round(t))
+    check_fix(fix, fix.t)
+    return fix
 
 
 def _as_json(traced: Traced | Passing) -> dict[str, Any]:
