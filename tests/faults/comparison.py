@@ -12,12 +12,31 @@ from tests.faults.stores import Stored, not_as_acked
 
 
 @dataclass(kw_only=True)
-class Comparison:
-    """The counts of a test in which nobody may miss anything."""
+class PhonesReport:
+    """The counts of a test in which no fix of a phone may be lost."""
 
     made: int = 0
     acked: int = 0
     stored: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def compare_phones(self, phones: Sequence[Phone], stored: Stored) -> None:
+        self.made = sum(len(phone.made) for phone in phones)
+        self.acked = sum(len(phone.acked) for phone in phones)
+        self.stored = stored.fixes
+        self.wrong += not_as_acked(phones, stored)
+
+    def faults(self) -> list[str]:
+        faults = list(self.wrong)
+        if not self.made == self.acked == self.stored:
+            faults.append(f"{self.made} made, {self.acked} acked, {self.stored} stored")
+        return faults
+
+
+@dataclass(kw_only=True)
+class Comparison(PhonesReport):
+    """The counts of a test in which spectators may not miss anything either."""
+
     # Connections that spectators have opened.
     connects: int = 0
     # Announced losses: runners in `truncated`, and positions merged away; and the
@@ -29,15 +48,11 @@ class Comparison:
     errors: dict[str, int] = field(default_factory=dict)
     # Spectators whose state differs from the database, and some of the differences.
     differing: int = 0
-    wrong: list[str] = field(default_factory=list)
 
     def compare(
         self, phones: Sequence[Phone], spectators: Sequence[Spectator], stored: Stored
     ) -> None:
-        self.made = sum(len(phone.made) for phone in phones)
-        self.acked = sum(len(phone.acked) for phone in phones)
-        self.stored = stored.fixes
-        self.wrong += not_as_acked(list(phones), stored)
+        self.compare_phones(phones, stored)
         errors: Counter[str] = Counter()
         for spectator in spectators:
             self.connects += spectator.connects
@@ -53,11 +68,9 @@ class Comparison:
         self.errors = dict(errors)
 
     def faults(self) -> list[str]:
-        faults = list(self.wrong)
+        faults = super().faults()
         if self.differing:
             faults.append(f"{self.differing} spectators see something else")
         if self.went_back:
             faults.append(f"{self.went_back} times a marker went back")
-        if not self.made == self.acked == self.stored:
-            faults.append(f"{self.made} made, {self.acked} acked, {self.stored} stored")
         return faults

@@ -11,12 +11,12 @@ import time
 from dataclasses import dataclass, field
 
 from tests.factories.people import make_phones
+from tests.faults.comparison import PhonesReport
 from tests.faults.phones import Phone, all_acked, carried
 from tests.faults.randomness import rng
 from tests.faults.stores import (
     Store,
     by_hand,
-    not_as_acked,
     started,
     stored_in,
     tracebacks,
@@ -32,25 +32,19 @@ ACKED_TIMEOUT_S = 60.0
 
 
 @dataclass
-class KillReport:
+class KillReport(PhonesReport):
     store: str
     kills: int
     seconds: float = 0.0
-    made: int = 0
-    acked: int = 0
-    stored: int = 0
     # Fixes acked before the last kill, which no phone has sent again.
     acked_before_the_last_kill: int = 0
     connects: int = 0
     refused: dict[str, int] = field(default_factory=dict)
-    wrong: list[str] = field(default_factory=list)
 
     def faults(self) -> list[str]:
-        faults = list(self.wrong)
+        faults = super().faults()
         if self.refused:
             faults.append(f"refused: {self.refused}")
-        if not self.made == self.acked == self.stored:
-            faults.append(f"{self.made} made, {self.acked} acked, {self.stored} stored")
         return faults
 
 
@@ -78,14 +72,11 @@ async def kill9(store: Store, long: bool, kills: int | None = None) -> KillRepor
         report.seconds = round(time.monotonic() - start, 1)
         server.stop()
         stored = stored_in(server.env["DATABASE_URL"])
-        report.made = sum(len(phone.made) for phone in phones)
-        report.acked = _acked(phones)
-        report.stored = stored.fixes
+        report.compare_phones(phones, stored)
         report.connects = sum(phone.connects for phone in phones)
         for phone in phones:
             for code, count in phone.refused.items():
                 report.refused[code] = report.refused.get(code, 0) + count
-        report.wrong = not_as_acked(phones, stored)
         report.wrong += tracebacks(server)
     return report
 

@@ -25,13 +25,13 @@ import orjson
 
 from bench import process
 from tests.factories.people import make_phones
+from tests.faults.comparison import PhonesReport
 from tests.faults.metrics import metrics
 from tests.faults.peer import SUBPROTOCOLS, Peer, until
 from tests.faults.phones import Phone, all_acked, carried
 from tests.faults.stores import (
     Store,
     by_hand,
-    not_as_acked,
     started,
     stored_in,
     tracebacks,
@@ -94,7 +94,7 @@ class Phase:
 
 
 @dataclass
-class OverloadReport:
+class OverloadReport(PhonesReport):
     store: str
     long: bool
     spectators: int
@@ -114,10 +114,6 @@ class OverloadReport:
     # Newcomers by outcome.
     newcomers: dict[str, int] = field(default_factory=dict)
     closed: dict[str, int] = field(default_factory=dict)
-    made: int = 0
-    acked: int = 0
-    stored: int = 0
-    wrong: list[str] = field(default_factory=list)
 
     def has_recovered(self, most: float) -> bool:
         """Return whether age and rate are as before the overload.
@@ -132,9 +128,7 @@ class OverloadReport:
         )
 
     def faults(self) -> list[str]:
-        faults = list(self.wrong)
-        if not self.made == self.acked == self.stored:
-            faults.append(f"{self.made} made, {self.acked} acked, {self.stored} stored")
+        faults = super().faults()
         if self.closed:
             faults.append(f"spectators were closed: {self.closed}")
         if not self.merged:
@@ -288,10 +282,8 @@ async def overload(store: Store, long: bool) -> OverloadReport:
             spectator.reset()
         server.stop()
         stored = await asyncio.to_thread(stored_in, server.env["DATABASE_URL"])
-        report.made = sum(len(phone.made) for phone in phones)
-        report.acked = sum(len(phone.acked) for phone in phones)
-        report.stored = stored.fixes
-        report.wrong += not_as_acked(phones, stored) + tracebacks(server)
+        report.compare_phones(phones, stored)
+        report.wrong += tracebacks(server)
     return report
 
 

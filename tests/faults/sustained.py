@@ -16,13 +16,13 @@ import orjson
 
 from bench import process
 from tests.factories.people import make_phones
+from tests.faults.comparison import PhonesReport
 from tests.faults.metrics import metrics
 from tests.faults.peer import SUBPROTOCOLS, Peer, until
 from tests.faults.phones import Phone, Place, all_acked, carried
 from tests.faults.stores import (
     Store,
     by_hand,
-    not_as_acked,
     started,
     stored_in,
     tracebacks,
@@ -52,14 +52,11 @@ SHORT = Scale(50, 10, 5, 0)
 
 
 @dataclass
-class SustainedReport:
+class SustainedReport(PhonesReport):
     store: str
     long: bool
     fixes_per_s: float
     seconds: float
-    made: int = 0
-    acked: int = 0
-    stored: int = 0
     ack_p50_ms: float = 0.0
     ack_p99_ms: float = 0.0
     fanout_p50_ms: float = 0.0
@@ -74,12 +71,9 @@ class SustainedReport:
     waiting_most: int = 0
     # The server's resident memory at ten moments.
     rss_kib: list[int] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
 
     def faults(self) -> list[str]:
-        faults = list(self.wrong)
-        if not self.made == self.acked == self.stored:
-            faults.append(f"{self.made} made, {self.acked} acked, {self.stored} stored")
+        faults = super().faults()
         if self.long:
             # The first readings do not count, because a new server still grows.
             growth = self.rss_kib[-1] - self.rss_kib[2]
@@ -192,12 +186,8 @@ async def load(
         for watcher in watchers:
             watcher.reset()
         server.stop()
-        report.made = sum(len(phone.made) for phone in phones)
-        report.acked = sum(len(phone.acked) for phone in phones)
         stored = await asyncio.to_thread(stored_in, server.env["DATABASE_URL"])
-        report.stored = stored.fixes
-        if not env:
-            report.wrong += not_as_acked(phones, stored)
+        report.compare_phones(phones, stored)
         report.wrong += tracebacks(server)
 
 
