@@ -21,13 +21,37 @@ from runners.rights.roles import (
 )
 
 
-class _Choices:
-    """Forms offer only races in which the user may add a row, and what is in them.
+class _ByAction:
+    """Asks Django for permissions of organisers of all races, and `allows` for others'.
 
-    Other rows of the application are offered to organisers of all races only.
+    Forms offer only races in which the user may add a row, and what is in them. Other
+    rows of the application are offered to organisers of all races only.
     """
 
     needs: ClassVar[Mapping[str, Action]] = {}
+
+    def allows(self, user: AnyUser, verb: str, obj: Any) -> bool:
+        """Return whether a user who does not organise all races may do something."""
+        return False
+
+    def _may(
+        self, request: HttpRequest, verb: str, obj: Any, is_permitted: bool
+    ) -> bool:
+        if organises_all(request.user):
+            return is_permitted
+        return self.allows(request.user, verb, obj)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        is_permitted = super().has_view_permission(request, obj)  # type: ignore[misc]
+        return self._may(request, "view", obj, is_permitted)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        is_permitted = super().has_change_permission(request, obj)  # type: ignore[misc]
+        return self._may(request, "change", obj, is_permitted)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        is_permitted = super().has_delete_permission(request, obj)  # type: ignore[misc]
+        return self._may(request, "delete", obj, is_permitted)
 
     def get_field_queryset(
         self, db: str | None, db_field: Any, request: HttpRequest
@@ -48,7 +72,7 @@ class _Choices:
         return rows.none() if model._meta.app_label == Race._meta.app_label else offered
 
 
-class ByRole(_Choices, admin.ModelAdmin):  # type: ignore[type-arg]
+class ByRole(_ByAction, admin.ModelAdmin):  # type: ignore[type-arg]
     """Shows rows of the races in which the user has a role, and checks it.
 
     `needs` has the action of each of "view", "add", "change" and "delete"; one that is
@@ -77,67 +101,29 @@ class ByRole(_Choices, admin.ModelAdmin):  # type: ignore[type-arg]
             self.has_view_permission(request)
         )
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self._may(
-            request, "view", obj, super().has_view_permission(request, obj)
-        )
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self._may(request, "add", None, super().has_add_permission(request))
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self._may(
-            request, "change", obj, super().has_change_permission(request, obj)
-        )
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self._may(
-            request, "delete", obj, super().has_delete_permission(request, obj)
-        )
-
-    def _may(
-        self, request: HttpRequest, verb: str, obj: Any, is_permitted: bool
-    ) -> bool:
-        if organises_all(request.user):
-            return is_permitted
+    def allows(self, user: AnyUser, verb: str, obj: Any) -> bool:
         if verb not in self.needs:
             return False
         if obj is None:
-            return may_somewhere(request.user, self.needs[verb])
+            return may_somewhere(user, self.needs[verb])
         rows = self.model._default_manager.filter(pk=obj.pk)
-        return self.rows_of(rows, request.user, self.needs[verb]).exists()
+        return self.rows_of(rows, user, self.needs[verb]).exists()
 
 
-class InlineByRole(_Choices, admin.TabularInline):  # type: ignore[type-arg]
+class InlineByRole(_ByAction, admin.TabularInline):  # type: ignore[type-arg]
     """Rows on the page of their race, or of an entry; `needs` as of `ByRole`."""
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self._may(
-            request, "view", obj, super().has_view_permission(request, obj)
-        )
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._may(request, "add", obj, super().has_add_permission(request, obj))
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self._may(
-            request, "change", obj, super().has_change_permission(request, obj)
-        )
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self._may(
-            request, "delete", obj, super().has_delete_permission(request, obj)
-        )
-
-    def _may(
-        self, request: HttpRequest, verb: str, obj: Any, is_permitted: bool
-    ) -> bool:
-        if organises_all(request.user):
-            return is_permitted
+    def allows(self, user: AnyUser, verb: str, obj: Any) -> bool:
         if obj is None:
             # The page that creates a race: its creator becomes its owner.
             return True
-        return may(request.user, getattr(obj, "race", obj), self.needs[verb])
+        return may(user, getattr(obj, "race", obj), self.needs[verb])
 
 
 def changes(view: Action, change: Action) -> dict[str, Action]:
