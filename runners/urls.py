@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from django.urls import include, path, register_converter
 
+from runners.api.documents import pages as api_pages
 from runners.api.v1 import api
 from runners.models.runner import CODE_PATTERN
 from runners.views import (
@@ -82,7 +83,11 @@ urlpatterns = [
     path("share/", browser_phone.browser_phone, name="browser_phone"),
     path("share/me.json", browser_phone.browser_account, name="browser_account"),
     path("share/token/", browser_phone.browser_token, name="browser_token"),
+    path("api/", api_pages.documents, name="documents"),
+    path("api/openapi.json", api_pages.openapi_json, name="openapi_json"),
+    path("api/asyncapi.json", api_pages.asyncapi_json, name="asyncapi_json"),
     path("api/v1/", api.urls),
+    path("api/<slug:name>/", api_pages.document, name="document"),
     path("me/", include("runners.views.me.urls")),
     path("notifications/", bell.choose, name="notifications_choose"),
     path(

@@ -24,7 +24,7 @@ PUBLIC_VIEWS = frozenset(
     {
         *("live_json", "track_json", "track_gpx", "course_gpx", "course_geojson"),
         *("eta_json", "standings_json", "results", "replay_json", "race_preview"),
-        "api-1:openapi-json",
+        *("openapi_json", "asyncapi_json", "api-1:openapi-json"),
     }
 )
 

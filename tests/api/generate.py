@@ -22,13 +22,13 @@ if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spectate.settings")
     django.setup()
 
+from runners.api.documents.words import REF, words_of
 from runners.consumers.messages import ClientMessage
 from runners.live.encoding import error_codes, messages
 from runners.positions.fix import Fix
 from tests.servers import ROOT
 
 Schema = dict[str, Any]
-REF = "#/components/schemas/"
 CODES = (error_codes.ErrorCode, error_codes.TypedErrorCode, error_codes.FixErrorCode)
 RECEIVED: tuple[type, ...] = get_args(ClientMessage)
 SENT = messages.SERVER_MESSAGES
@@ -204,45 +204,8 @@ def _joined(lines: list[str]) -> str:
 
 
 def _text(schema: Schema) -> str:
-    """Return what a value may be, in words."""
-    match schema:
-        case {"$ref": str(pointer)}:
-            return f"`{pointer.removeprefix(REF)}`"
-        case {"const": constant}:
-            return f'`"{constant}"`'
-        case {"enum": words}:
-            return ", ".join(f"`{word}`" for word in words)
-        case {"anyOf": choices}:
-            return " or ".join(map(_text, choices))
-        case {"items": list(items)}:
-            return f"[{', '.join(map(_text, items))}]"
-        case {"items": items}:
-            return f"list of {_text(items)}{_limits(schema)}"
-        case {"type": list(kinds)}:
-            return " or ".join(kinds) + _limits(schema)
-    return f"{schema['type']}{_limits(schema)}"
-
-
-def _limits(schema: Schema) -> str:
-    found = [
-        _range(schema, "minimum", "maximum", ""),
-        _range(schema, "minLength", "maxLength", " characters"),
-        _range(schema, "minItems", "maxItems", " items"),
-    ]
-    if "pattern" in schema:
-        found.append(f", as `{schema['pattern']}`".replace("|", "\\|"))
-    return "".join(found)
-
-
-def _range(schema: Schema, least: str, most: str, unit: str) -> str:
-    low, high = (
-        f"{int(schema[key]):,}" if key in schema else "" for key in (least, most)
-    )
-    if low and high:
-        return f", {low} to {high}{unit}"
-    if low:
-        return f", {low} or more{unit}"
-    return f", up to {high}{unit}" if high else ""
+    """Return what a value may be, for a cell of a table."""
+    return words_of(schema).replace("|", "\\|")
 
 
 def with_generated(text: str, parts: dict[str, str]) -> str:

@@ -15,7 +15,7 @@ from tests.api.faults import FAULTS, Faulty
 
 # Pages, their parts, data for their scripts only, and what has a document of its own.
 NOT_FOR_PROGRAMS = re.compile(
-    r"$|favicon.ico|admin/|api/v1/|invitations/|me/|notifications/|share/|s/|sign-|stop/|words/"
+    r"$|favicon.ico|admin/|api/|invitations/|me/|notifications/|share/|s/|sign-|stop/|words/"
     r"|races/$|races/<slug:slug>/($|map/|preview|embed/|standings/|runners/)|runners/<code:code>/($|follow/|unfollow/|phones/)"
 )
 

@@ -88,6 +88,7 @@ def pages(page: Page, server: Server, site: Site) -> Iterator[str]:
         "link-ended": site.ended,
         "races": "/races/",
         "standings": "/races/ten/standings/",
+        "api-organisers": "/api/organisers/",
         "web-page": "/races/ten/embed/",
         "standings-next": "/races/night/standings/",
         "standings-nobody": "/races/ten/standings/?q=zz",

@@ -36,6 +36,7 @@ def values_of(scene: Scene) -> Mapping[str, Sequence[str]]:
     return {
         "slug": ["ten"],
         "code": HIDDEN,
+        "name": ["http"],
         "bib": [str(PUBLISHING.index(code) + 1) for code in NEVER_SHOWN],
         # Primary keys of rows: they are the same in both worlds.
         "pk": ["1"],

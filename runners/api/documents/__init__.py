@@ -1,0 +1,1 @@
+"""The documents of all interfaces at /api/: JSON for programs, pages for people."""
