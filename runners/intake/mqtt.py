@@ -11,6 +11,7 @@ import asyncio
 import logging
 import ssl
 import threading
+from collections import Counter
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -66,8 +67,34 @@ class Message(NamedTuple):
     connection: int
 
 
+def broker_address() -> tuple[str, int]:
+    """Return the host and the port of the broker."""
+    url = urlsplit(settings.SPECTATE_MQTT_URL)
+    assert url.hostname is not None  # The settings have checked it.
+    return url.hostname, url.port or PORTS[url.scheme]
+
+
+def new_client(client_id: str) -> Client:
+    """Return a client with the account of this server at the broker."""
+    url = urlsplit(settings.SPECTATE_MQTT_URL)
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        protocol=MQTTProtocolVersion.MQTTv5,
+        manual_ack=True,
+    )
+    if url.scheme == "mqtts":
+        client.tls_set_context(ssl.create_default_context())
+    if url.username:
+        client.username_pw_set(unquote(url.username), unquote(url.password or ""))
+    client.connect_timeout = CONNECT_TIMEOUT_S
+    return client
+
+
 class Mqtt:
     """Receives messages of a broker; paho's thread passes them to the event loop."""
+
+    name = "mqtt"
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -79,31 +106,23 @@ class Mqtt:
         self._lock = threading.Lock()
         self._last_warning = ""
         self._client = self._new_client()
+        # For the metrics.
+        self.taken = 0
+        self.refused: Counter[str] = Counter()
+
+    @property
+    def connected(self) -> bool:
+        """Return whether the broker has accepted this server."""
+        return self._client.is_connected()
 
     def _new_client(self) -> Client:
-        url = urlsplit(settings.SPECTATE_MQTT_URL)
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=f"spectate-{urlsplit(settings.PUBLIC_URL).hostname}",
-            protocol=MQTTProtocolVersion.MQTTv5,
-            manual_ack=True,
-        )
-        if url.scheme == "mqtts":
-            client.tls_set_context(ssl.create_default_context())
-        if url.username:
-            client.username_pw_set(unquote(url.username), unquote(url.password or ""))
-        client.connect_timeout = CONNECT_TIMEOUT_S
+        client = new_client(f"spectate-{urlsplit(settings.PUBLIC_URL).hostname}")
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
-        assert url.hostname is not None  # The settings have checked it.
         client.connect_async(
-            url.hostname,
-            url.port or PORTS[url.scheme],
-            KEEPALIVE_S,
-            clean_start=False,
-            properties=_session(),
+            *broker_address(), KEEPALIVE_S, clean_start=False, properties=_session()
         )
         return client
 
@@ -182,10 +201,12 @@ class Mqtt:
     # -- in the event loop
 
     def _queue(self, message: Message) -> None:
+        self.taken += 1
         if message.qos or self._waiting.qsize() < WINDOW:
             self._waiting.put_nowait(message)
         else:
             self._process.pipeline.refused["rate.limited"] += 1
+            self.refused["rate.limited"] += 1
 
     async def _run(self) -> None:
         """Store messages in batches, and ack them in the order of their arrival."""
@@ -210,6 +231,7 @@ class Mqtt:
                 # Waiting for a rate would delay all other phones.
                 is_limited = error.code == "rate.limited"
                 if is_limited or message.connection != self._connection:
+                    self.refused[error.code] += is_limited
                     return
                 await asyncio.sleep(error.after)
             except Exception:
@@ -222,10 +244,15 @@ class Mqtt:
         bearer = await find_bearer(self._process, message.topic.rpartition("/")[2])
         if bearer is None:
             self._process.pipeline.refused["token.invalid"] += 1
+            self.refused["token.invalid"] += 1
         elif not bearer.usable:
             record_ended(self._process, bearer)
+            self.refused["token.ended"] += 1
         else:
-            await deliver(self._process, "owntracks", bearer, lambda: _read(message))
+            outcome = await deliver(
+                self._process, "owntracks", bearer, lambda: _read(message)
+            )
+            self.refused.update(code for _, code, _ in outcome.rejected)
 
     def _ack(self, message: Message) -> None:
         # The lock: an id of an ended connection may mean a different message in the

@@ -28,7 +28,7 @@ from prometheus_client.registry import Collector
 from runners.live.age_histogram import AGE_BOUNDS_S
 from runners.live.hub import Hub
 from runners.serving.garbage_collection import resident_bytes
-from runners.serving.process import Process
+from runners.serving.process import Process, Source
 
 # Time between two writes of a worker's numbers.
 INTERVAL_S = 1.0
@@ -140,6 +140,20 @@ def read_process(process: Process) -> list[Reading]:
             "Age of positions when written to a socket, from their acceptance.",
             ages | {"sum": hub.ages.total},
         ),
+        *(reading for source in process.sources for reading in _read_source(source)),
+    ]
+
+
+def _read_source(source: Source) -> list[Reading]:
+    connected = "1 while the server of this source accepts us."
+    reasons = dict(source.refused)
+    return [
+        Reading("gauge", f"{source.name}_connected", connected, {"": source.connected}),
+        Reading(
+            *("counter", f"{source.name}_messages", "Messages received."),
+            {"": source.taken},
+        ),
+        Reading(*("counter", f"{source.name}_refused", "Messages refused."), reasons),
     ]
 
 

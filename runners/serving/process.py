@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -33,7 +34,18 @@ LONGEST_WAIT_S = 5.0
 
 
 class Source(Protocol):
-    """Receives positions while a process serves, other than by requests."""
+    """Receives positions while a process serves, other than by requests.
+
+    `taken` and `refused` count messages, the latter by the code of the refusal.
+    """
+
+    name: str
+    taken: int
+    refused: Counter[str]
+
+    @property
+    def connected(self) -> bool:
+        """Return whether positions can arrive."""
 
     def start(self) -> None:
         """Start receiving."""

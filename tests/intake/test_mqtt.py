@@ -8,12 +8,15 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from django.test import AsyncClient
 from django.utils import timezone
 from pytest_django import Settings
 
 from runners import database
 from runners.intake import delivery
 from runners.intake.mqtt import Message, Mqtt
+from runners.management.checkup.broker import check_broker
+from runners.management.checkup.problem import Problem
 from runners.models import Phone, Position, RunnerToken
 from runners.positions import recorder
 from runners.positions.rate_limits import Limits
@@ -22,6 +25,7 @@ from runners.units.clock import milliseconds
 from tests.factories.people import make_phone
 from tests.intake.mqtt_phones import MqttPhone
 from tests.intake.phones import MS, SECONDS
+from tests.servers import free_port
 from tests.services import Mosquitto
 from tests.waiting import eventually
 
@@ -170,6 +174,7 @@ async def test_tokens_that_do_not_publish_delay_nobody(
                 each.locate(SECONDS, HERE)
             await eventually(lambda: receiver.acked >= 3)
     assert process.pipeline.refused == {"token.invalid": 1}
+    assert receiver.refused == {"token.invalid": 1, "token.ended": 1}
     assert [
         runner async for runner in Position.objects.values_list("runner__code")
     ] == [("bob",)]
@@ -186,6 +191,7 @@ async def test_too_many_positions_of_one_phone_delay_no_other_one(
         with MqttPhone(broker, "eve", await database.work(make_phone, "eve")) as eve:
             eve.locate(SECONDS, HERE)
             await eventually(lambda: receiver.acked >= 4)
+    assert receiver.refused == {"rate.limited": 2}
     known = await activity(process)
     assert sorted(accepted for _, accepted, _ in known) == [1, 1]
     assert {"rate.limited": 2} in [reasons for _, _, reasons in known]
@@ -218,3 +224,43 @@ async def test_the_next_process_takes_the_session_over(
         await eventually(lambda: process.recorder.stored)
         assert not old._client.is_connected()
     assert process.pipeline.accepted == 1
+
+
+async def test_metrics_show_the_broker(
+    process: Process, phone: MqttPhone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def shown() -> set[str]:
+        text = (await AsyncClient().get("/metrics")).content.decode()
+        return {line for line in text.splitlines() if line.startswith("spectate_mqtt_")}
+
+    assert await shown() == set()
+    async with receiving(process) as receiver:
+        monkeypatch.setattr(process, "sources", [receiver])
+        phone.locate(SECONDS, HERE)
+        phone.locate(SECONDS + 90_000_000, HERE)
+        await eventually(lambda: receiver.acked >= 2)
+        assert await shown() == {
+            "spectate_mqtt_connected 1.0",
+            "spectate_mqtt_messages_total 2.0",
+            'spectate_mqtt_refused_total{reason="position.future"} 1.0',
+        }
+    assert "spectate_mqtt_connected 0.0" in await shown()
+
+
+def test_the_doctor_logs_in_to_the_broker(
+    settings: Settings, broker: Mosquitto
+) -> None:
+    assert [*check_broker()] == [f"127.0.0.1:{broker.port} accepts this server"]
+    settings.SPECTATE_MQTT_URL = ""
+    assert [*check_broker()] == ["none: SPECTATE_MQTT_URL is not set"]
+
+
+def test_the_doctor_distinguishes_a_wrong_password_from_an_unreachable_broker(
+    settings: Settings, broker: Mosquitto
+) -> None:
+    settings.SPECTATE_MQTT_URL = broker.url.replace(broker.password, "wrong")
+    with pytest.raises(Problem, match=r"refuses this server: Not authorized\. Are"):
+        [*check_broker()]
+    settings.SPECTATE_MQTT_URL = f"mqtt://127.0.0.1:{free_port()}"
+    with pytest.raises(Problem, match=r"cannot be reached: .*refused\. Is it running"):
+        [*check_broker()]

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from runners.management.checkup import machine, outside
+from runners.management.checkup import broker, machine, outside
 from runners.management.checkup.problem import Problem
 
 Check = Callable[[], Iterator[str | Problem]]
@@ -15,6 +15,7 @@ MACHINE: dict[str, Check] = {
     "settings": machine.check_settings,
     "database": machine.check_database,
     "layer": machine.check_layer,
+    "mqtt": broker.check_broker,
     "clock": machine.check_clock,
     "map": machine.check_map,
 }
@@ -31,7 +32,7 @@ REMEDY = "Is it running, is DATABASE_URL right, and may its user write?"
 class Command(BaseCommand):
     help = (
         "Check whether everything is ready for a race: database, layer, "
-        "clock and map, and at PUBLIC_URL the certificate, the websocket "
+        "MQTT broker, clock and map, and at PUBLIC_URL the certificate, the websocket "
         "and a phone's position. Run it with the server's settings, while "
         "the server runs."
     )
