@@ -144,7 +144,7 @@ def _active(entry: Entry) -> ActiveEntry:
 
 def _during(active: ActiveEntry, fixes: Iterable[Fix]) -> list[Fix]:
     """Return the positions of the race, the first one of each interval."""
-    begin = active.gun - BEFORE_GUN_MS
+    begin = max(active.opens, active.gun - BEFORE_GUN_MS)
     slots: dict[int, Fix] = {}
     for fix in fixes:
         if begin <= fix.t <= active.ends:

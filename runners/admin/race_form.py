@@ -18,7 +18,7 @@ from runners.races.arrival.results import ResultsError, read_results
 from runners.races.course import Course, Waypoint, waypoints_of_gpx
 from runners.races.course_check import REPAIRS, repair_course
 from runners.races.gpx_import import MAX_BYTES, CourseError
-from runners.races.setup import DEFAULT_DURATION, length_problem
+from runners.races.setup import DEFAULT_DURATION, length_problem, times_problem
 
 
 class RaceTimeField(forms.SplitDateTimeField):
@@ -187,8 +187,8 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
         cleaned["start"] = start
         if "ends" in cleaned:
             cleaned["ends"] = ends or start + DEFAULT_DURATION
-            if cleaned["ends"] <= start:
-                self.add_error("ends", "The end must be after the start.")
+            if problem := times_problem(start, cleaned["ends"]):
+                self.add_error("ends", problem)
 
     def _clean_length(self, cleaned: dict[str, Any]) -> None:
         """Return the length: entered, else kept, else measured."""

@@ -191,6 +191,8 @@ class Migration(migrations.Migration):
                 ('club', models.CharField(blank=True, help_text='Spectators can show and follow a club or a team.', max_length=60)),
                 ('status', models.CharField(choices=[('registered', 'Registered'), ('started', 'Started'), ('finished', 'Finished'), ('dnf', 'Did not finish'), ('dns', 'Did not start'), ('dsq', 'Disqualified')], default='registered', max_length=10)),
                 ('accepted', models.BooleanField(default=True, help_text='A runner with an account is shown after accepting the entry.')),
+                ('shown_from', models.DateTimeField(blank=True, editable=False)),
+                ('shown_until', models.DateTimeField(blank=True, editable=False)),
                 ('shows_estimate', models.BooleanField(default=True, help_text='Spectators see where the runner is estimated to be between mats.', verbose_name='estimate')),
                 ('estimate', models.JSONField(editable=False, null=True)),
                 ('started_at', models.DateTimeField(blank=True, help_text='When the runner crossed the start, for the chip time.', null=True)),

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
@@ -17,6 +17,8 @@ from runners.models.runner import Runner
 WINDOW_BEFORE_START = timedelta(hours=1)
 # A public runner has the bib and the result of their last race for this long.
 SHOWN_AFTER_END = timedelta(days=1)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def valid_timezone(name: str) -> None:
@@ -108,7 +110,7 @@ class Race(models.Model):
             models.CheckConstraint(
                 condition=models.Q(ends__gt=models.F("start")),
                 name="a_race_ends_after_its_start",
-            )
+            ),
         ]
 
     def __str__(self) -> str:
@@ -117,6 +119,11 @@ class Race(models.Model):
     @property
     def kilometres(self) -> float:
         return self.length / 1000
+
+    @property
+    def opens(self) -> datetime:
+        """Return from when on the race shows its runners."""
+        return self.start - WINDOW_BEFORE_START
 
     @property
     def is_over(self) -> bool:
@@ -174,6 +181,18 @@ class Checkpoint(models.Model):
 
 
 class EntryQuerySet(NotingQuerySet["Entry"]):
+    def bulk_create(
+        self, objs: Iterable[Entry], *args: Any, **kwargs: Any
+    ) -> list[Entry]:
+        """Create entries, with the windows of their races as `save` does."""
+        entries = list(objs)
+        pks = {entry.race_id for entry in entries}
+        races = Race.objects.defer("line").in_bulk(pks)
+        for entry in entries:
+            if entry.shown_until is None:
+                entry.agree(races[entry.race_id])
+        return super().bulk_create(entries, *args, **kwargs)
+
     def update(self, **changes: Any) -> int:
         """Update entries and set `out_at` as `save` does."""
         if "status" in changes:
@@ -198,6 +217,31 @@ class EntryQuerySet(NotingQuerySet["Entry"]):
         A runner with an account must have accepted the entry.
         """
         return self.filter(models.Q(accepted=True) | models.Q(runner__account=None))
+
+    def open_at(self, moment: Any) -> EntryQuerySet:
+        """Return the entries in whose window a moment (or a reference to one) lies."""
+        agreed = models.Q(shown_from__lte=moment, shown_until__gt=moment)
+        return self.shown().filter(
+            agreed | models.Q(runner__account=None),
+            race__start__lte=moment + WINDOW_BEFORE_START,
+            race__ends__gt=moment,
+        )
+
+    def open_after(self, moment: datetime) -> EntryQuerySet:
+        """Return the entries whose window ends after a moment."""
+        agreed = models.Q(shown_until__gt=moment) | models.Q(runner__account=None)
+        return self.shown().filter(agreed, race__ends__gt=moment)
+
+    def windows(self) -> Iterator[tuple[int, datetime, datetime]]:
+        """Yield each runner's key, and from when until when the entry shows them."""
+        for runner, account, *agreed, start, ends in self.order_by().values_list(
+            *("runner", "runner__account", "shown_from", "shown_until"),
+            *("race__start", "race__ends"),
+        ):
+            window = [start - WINDOW_BEFORE_START, ends]
+            if account is not None:
+                window = [max(window[0], agreed[0]), min(window[1], agreed[1])]
+            yield runner, *window
 
     def forget_estimates(self) -> None:
         """Discard estimates until the next mat, because the runners hide a place."""
@@ -250,6 +294,10 @@ class Entry(models.Model):
         default=True,
         help_text="A runner with an account is shown after accepting the entry.",
     )
+    # The window of the race that the runner has agreed to. A race whose times change
+    # shows a runner with an account in this window only.
+    shown_from = models.DateTimeField(blank=True, editable=False)
+    shown_until = models.DateTimeField(blank=True, editable=False)
     shows_estimate = models.BooleanField(
         "estimate",
         default=True,
@@ -290,6 +338,8 @@ class Entry(models.Model):
 
     def save(self, **kwargs: Any) -> None:
         """Save, with `out_at` set if the entry is over without a finish time."""
+        if self.shown_until is None:
+            self.agree(self.race)
         if self.status not in self.OVER or self.finished_at is not None:
             self.out_at = None
         elif self.out_at is None:
@@ -298,6 +348,27 @@ class Entry(models.Model):
         if fields is not None and "status" in fields:
             kwargs["update_fields"] = {*fields, "out_at"}
         super().save(**kwargs)
+
+    def agree(self, race: Race, since: datetime | None = None) -> None:
+        """Set the window to that of the race as it is now, at the earliest `since`."""
+        self.shown_from = race.opens if since is None else max(race.opens, since)
+        self.shown_until = race.ends
+
+    @property
+    def agreed(self) -> tuple[datetime, datetime]:
+        """Return the limits of the race's window; none for runners without account."""
+        if self.runner.account_id is None:
+            return LONG_AGO, NEVER
+        return self.shown_from, self.shown_until
+
+    @property
+    def asks_again(self) -> bool:
+        """Return whether the race has moved out of the window of an accepted entry.
+
+        An earlier opening matters until the agreed one: a new answer opens no past.
+        """
+        is_earlier = max(self.race.opens, timezone.now()) < self.shown_from
+        return self.accepted and (is_earlier or self.race.ends > self.shown_until)
 
     @property
     def is_shown(self) -> bool:

@@ -21,7 +21,6 @@ from runners.models import (
     LatestPosition,
     News,
     Pause,
-    Race,
     Runner,
     Subscription,
     Webhook,
@@ -148,12 +147,8 @@ def record_states(now: datetime) -> None:
     new news.
     """
     running = (
-        Entry.objects.shown()
-        .filter(
-            runner=OuterRef("runner"),
-            status=Entry.Status.STARTED,
-            race__in=Race.objects.window_open(now),
-        )
+        Entry.objects.open_at(now)
+        .filter(runner=OuterRef("runner"), status=Entry.Status.STARTED)
         .order_by("-race__start")
     )
     watched = Exists(running.filter(race__in=Webhook.objects.watched_races()))

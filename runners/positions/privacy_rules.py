@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Min
 from django.utils import timezone
 
 from runners.models import Entry, LatestPosition, Pause, Position, Runner, Zone
-from runners.models.race import WINDOW_BEFORE_START
 from runners.models.runner import PUBLIC_HISTORY
 from runners.positions.fix import Fix
 from runners.positions.validation import FixError
@@ -130,9 +128,8 @@ def read_rules(pk: int) -> PrivacyRules:
 def _race_from(runner: Runner) -> int:
     if runner.visibility not in (Runner.Visibility.PUBLIC, Runner.Visibility.RACE):
         return 0
-    entries = Entry.objects.shown().filter(runner=runner, race__ends__gt=timezone.now())
-    start = entries.aggregate(start=Min("race__start"))["start"]
-    return 0 if start is None else milliseconds(start - WINDOW_BEFORE_START)
+    entries = Entry.objects.open_after(timezone.now()).filter(runner=runner)
+    return min((milliseconds(opens) for _, opens, _ in entries.windows()), default=0)
 
 
 def read_latest(pk: int) -> int:

@@ -13,7 +13,6 @@ from django.utils import timezone
 from shapely import LineString
 
 from runners.models import Entry, LatestPosition, Position, RightsChange, Sos
-from runners.models.race import WINDOW_BEFORE_START
 from runners.units.earth import METRES_PER_DEGREE
 
 # The greatest distance of deleted points from the line that is kept.
@@ -91,11 +90,8 @@ def prune(*, days: int, keep_line: bool, outside_races: bool = False) -> Pruned:
 def _race_windows() -> dict[int, list[tuple[datetime, datetime]]]:
     """Map runners to the windows of their races: from, until."""
     windows: dict[int, list[tuple[datetime, datetime]]] = {}
-    entries = Entry.objects.shown().order_by()
-    for runner, start, end in entries.values_list(
-        "runner", "race__start", "race__ends"
-    ):
-        windows.setdefault(runner, []).append((start - WINDOW_BEFORE_START, end))
+    for runner, opens, ends in Entry.objects.shown().windows():
+        windows.setdefault(runner, []).append((opens, ends))
     return windows
 
 

@@ -202,11 +202,11 @@ def read_running(pk: int) -> tuple[Running | None, float]:
     that of a replay of the track. Causes about four queries.
     """
     entries = (
-        Entry.objects.shown()
-        .filter(runner=pk, race__ends__gt=timezone.now())
+        Entry.objects.open_after(timezone.now())
+        .filter(runner=pk)
         .exclude(status__in=Entry.OUT)
         .exclude(race__line=[])
-        .select_related("wave")
+        .select_related("wave", "runner")
     )
     engagements = sorted(map(active_entry, entries), key=lambda each: each.opens)
     if not engagements:
@@ -246,8 +246,9 @@ _knowing = threading.Lock()
 def active_entry(entry: Entry) -> ActiveEntry:
     known = _race(entry.race_id)
     gun = entry.wave.start if entry.wave else known.race.start
-    ends = milliseconds(known.race.ends)
-    opens = milliseconds(min(gun, known.race.start) - WINDOW_BEFORE_START)
+    agreed_from, agreed_until = entry.agreed
+    opens = max(min(gun, known.race.start) - WINDOW_BEFORE_START, agreed_from)
+    ends = min(known.race.ends, agreed_until)
     gun_ms = milliseconds(gun)
     return ActiveEntry(
         entry=entry.pk,
@@ -255,8 +256,8 @@ def active_entry(entry: Entry) -> ActiveEntry:
         slug=known.race.slug,
         public=known.race.visibility == Race.Visibility.PUBLIC,
         gun=gun_ms,
-        opens=opens,
-        ends=ends,
+        opens=milliseconds(opens),
+        ends=milliseconds(ends),
         guide=known.guide,
         version=known.version ^ gun_ms & 0xFFFFFFFF,
     )

@@ -115,8 +115,8 @@ class _Reader:
         self._entries: dict[str, Entry] = {}
         self._splits: list[Split] = []
         self._rows: list[Row] = []
-        # Runners whose earlier entry of the replaced race was accepted.
-        self._accepted: set[int] = set()
+        # The windows that runners agreed to when they accepted the replaced race.
+        self._agreed: dict[int, tuple[datetime, datetime]] = {}
         self._stage = 0
         self._begun = time.time() - 1
         self._readers: dict[str, Callable[[Fields], None]] = {
@@ -190,9 +190,13 @@ class _Reader:
         except CourseError as error:
             raise RaceFileError(f"race: {error}") from error
         race.save()
-        self._accepted = set(
-            race.entries.filter(accepted=True).values_list("runner", flat=True)
-        )
+        accepted = race.entries.filter(accepted=True)
+        self._agreed = {
+            runner: (agreed_from, agreed_until)
+            for runner, agreed_from, agreed_until in accepted.values_list(
+                "runner", "shown_from", "shown_until"
+            )
+        }
         for old in (race.entries, race.waves, race.checkpoints):
             old.all().delete()
         self.race = race
@@ -232,10 +236,12 @@ class _Reader:
             **_picked(fields, race_file.ENTRY),
         )
         entry.clean_fields(exclude=["race", "runner", "wave"])
-        if runner.account_id is not None and runner.pk not in self._accepted:
+        if runner.account_id is not None:
             # The file does not contain the consent, because runners give it on each
             # installation.
-            entry.accepted = False
+            entry.accepted = runner.pk in self._agreed
+            if entry.accepted:
+                entry.shown_from, entry.shown_until = self._agreed[runner.pk]
         self._entries[code] = entry
 
     def _make_entries(self) -> None:

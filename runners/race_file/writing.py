@@ -87,9 +87,10 @@ def _lines(race: Race, tracks: bool) -> Iterator[tuple[str, dict[str, Any]]]:
             fields = _fields(split, race_file.SPLIT)
             yield "split", {"runner": code, "checkpoint": split.checkpoint_id} | fields
     if tracks:
-        during = Q(recorded_at__gte=opens, recorded_at__lte=race.ends)
         for entry in entries:
-            yield from _tracks(entry.runner, during)
+            agreed_from, agreed_until = entry.agreed
+            window = max(opens, agreed_from), min(race.ends, agreed_until)
+            yield from _tracks(entry.runner, Q(recorded_at__range=window))
 
 
 def _fields(row: Model, names: Sequence[str]) -> dict[str, Any]:

@@ -124,15 +124,17 @@ def rows_of(
     rows = []
     for (
         entry, runner, code, name, colour, bib, category, club, wave, gun, status,
-        started_at, finished_at, out_at,
+        started_at, finished_at, out_at, account, shown_from, shown_until,
     ) in entries.annotate(start=Coalesce("wave__start", "race__start")).values_list(
         "pk", "runner", "runner__code", "runner__name", "runner__colour", "bib",
         "category", "club", "wave__name", "start", "status", "started_at",
-        "finished_at", "out_at",
+        "finished_at", "out_at", "runner__account", "shown_from", "shown_until",
     ):  # fmt: skip
         own = sorted(split_times.get(entry, ()), key=_by_distance)
         progress, at, off_course_of = latest.get(runner, (None, None, None))
         here = at is not None and at >= gun
+        if here and account is not None:
+            here = shown_from <= at < shown_until
         rows.append(
             Row(
                 entry=entry,

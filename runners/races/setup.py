@@ -14,6 +14,8 @@ from runners.races.course import Course, Waypoint
 from runners.races.splits import Mark, passes_of
 
 DEFAULT_DURATION = timedelta(hours=48)
+# A longer race is a typing error, and would show its runners for as long.
+LONGEST_RACE = timedelta(days=60)
 # The distance between checkpoints of a new course, and of a short course.
 SPACING_M = 5_000
 SHORT_SPACING_M = 1_000
@@ -64,10 +66,19 @@ def race_create(
 
 def race_save(*, race: Race) -> None:
     """Store a new or changed race; raise ValidationError."""
-    if race.ends <= race.start:
-        raise ValidationError({"ends": "The end must be after the start."})
+    if problem := times_problem(race.start, race.ends):
+        raise ValidationError({"ends": problem})
     race.full_clean()
     race.save()
+
+
+def times_problem(start: datetime, ends: datetime) -> str | None:
+    """Return what is wrong with the times of a race."""
+    if ends <= start:
+        return "The end must be after the start."
+    if ends - start > LONGEST_RACE:
+        return f"A race lasts at most {LONGEST_RACE.days} days."
+    return None
 
 
 def length_problem(length: float, measured: float) -> str | None:

@@ -18,8 +18,9 @@ from runners.live.encoding.frames import Frames
 from runners.live.events import LateFixes, PositionAccepted
 from runners.live.hub import Hub
 from runners.models import Position
+from runners.models.race import LONG_AGO
 from runners.positions.recorder import LATE_S
-from runners.rights.windows import LONG_AGO, public_from
+from runners.rights.windows import public_from
 from runners.units.clock import milliseconds, now_ms
 
 logger = logging.getLogger(__name__)

@@ -216,7 +216,7 @@ def _windows(
         entries = entries_open().filter(
             runner__in=runners, race__in=visible_races(links)
         )
-        for entry in entries.select_related("race").defer("race__line"):
+        for entry in entries.select_related("race", "runner").defer("race__line"):
             end, anybody = window_end(entry), entry.race.visibility == PUBLIC
             if before := windows.get(entry.runner_id):
                 end, anybody = max(end, before[0]), anybody or before[1]

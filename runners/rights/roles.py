@@ -14,7 +14,7 @@ from django.db import models, transaction
 from django.db.models import Exists, OuterRef
 
 from runners.models import Entry, LatestPosition, Position, Race, RaceRole, Runner
-from runners.models.race import WINDOW_BEFORE_START, RaceQuerySet
+from runners.models.race import RaceQuerySet
 from runners.models.race_role import Role
 from runners.models.runner import RunnerQuerySet
 
@@ -131,11 +131,7 @@ def runners_managed(user: AnyUser, action: Action) -> RunnerQuerySet:
 def seen_in_races(rows: models.QuerySet[P], races: RaceQuerySet) -> models.QuerySet[P]:
     """Return the positions that runners of these races sent in the time of the race."""
     entries = Entry.objects.shown().filter(race__in=races)
-    during = entries.filter(
-        runner=OuterRef("runner"),
-        race__start__lte=OuterRef("recorded_at") + WINDOW_BEFORE_START,
-        race__ends__gt=OuterRef("recorded_at"),
-    )
+    during = entries.open_at(OuterRef("recorded_at")).filter(runner=OuterRef("runner"))
     return rows.filter(Exists(during), runner__in=entries.values("runner"))
 
 

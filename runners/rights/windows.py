@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Min, Q
+from django.db.models import Q
 from django.utils import timezone
 
 from runners.models import Entry, Follow, Race, Runner, ShareLink
-from runners.models.race import WINDOW_BEFORE_START, EntryQuerySet, RaceQuerySet
+from runners.models.race import LONG_AGO, NEVER, EntryQuerySet, RaceQuerySet
 from runners.models.runner import PUBLIC_HISTORY
 
 # A runner is shown for this long after their finish or DNF.
 WINDOW_AFTER_END = timedelta(hours=1)
-LONG_AGO = datetime.min.replace(tzinfo=UTC)
-NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def visible_races(links: Collection[int] = ()) -> RaceQuerySet:
@@ -44,11 +42,7 @@ def entries_open(now: datetime | None = None) -> EntryQuerySet:
     now = now or timezone.now()
     long_ago = now - WINDOW_AFTER_END
     over = Q(finished_at__lte=long_ago) | Q(out_at__lte=long_ago)
-    return (
-        Entry.objects.shown()
-        .filter(race__in=Race.objects.window_open(now))
-        .exclude(over)
-    )
+    return Entry.objects.open_at(now).exclude(over)
 
 
 def public_from(
@@ -61,15 +55,13 @@ def public_from(
     before the runner chose this. A replay counts `race` as current. Others are left
     out. Causes two queries.
     """
-    entries = entries_open().filter(runner__in=list(runners))
-    windows = {
-        pk: start - WINDOW_BEFORE_START
-        for pk, start in entries.order_by()
-        .values_list("runner")
-        .annotate(Min("race__start"))
-    }
+    of = Q(runner__in=list(runners))
+    windows: dict[int, datetime] = {}
+    for pk, opens, _ in entries_open().filter(of).windows():
+        windows[pk] = min(opens, windows.get(pk, opens))
     if race is not None:
-        windows |= dict.fromkeys(runners, race.start - WINDOW_BEFORE_START)
+        entries = Entry.objects.shown().filter(of, race=race)
+        windows |= {pk: opens for pk, opens, _ in entries.windows()}
     # In open mode, publishers may have any clock.
     day_ago = LONG_AGO if settings.SPECTATE_OPEN else timezone.now() - PUBLIC_HISTORY
     rows = Runner.objects.filter(
@@ -128,8 +120,7 @@ def visible_from(
 
 
 def window_end(entry: Entry) -> datetime:
-    """Return when an entry stops showing its runner. Reads the race."""
-    end = entry.finished_at or entry.out_at
-    if end is None:
-        return entry.race.ends
-    return min(entry.race.ends, end + WINDOW_AFTER_END)
+    """Return when an entry stops showing its runner. Reads race and runner."""
+    ends = min(entry.race.ends, entry.agreed[1])
+    over = entry.finished_at or entry.out_at
+    return ends if over is None else min(ends, over + WINDOW_AFTER_END)

@@ -12,10 +12,11 @@ from django.utils import timezone
 
 from runners.live.encoding import rows
 from runners.models import Entry, LatestPosition, Position, Race, Runner
+from runners.models.race import LONG_AGO
 from runners.models.runner import RunnerQuerySet
 from runners.positions.running import live_status
 from runners.races.course import Course
-from runners.rights.windows import LONG_AGO, public_from, visible_races
+from runners.rights.windows import public_from, visible_races
 from runners.units.clock import milliseconds
 
 # The length of the trails in a snapshot.

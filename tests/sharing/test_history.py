@@ -14,11 +14,12 @@ from django.utils import timezone
 from runners.live.encoding import typed_dialect
 from runners.live.events import LateFixes
 from runners.models import Entry, Follow, LatestPosition, Position, Race, Runner
+from runners.models.race import NEVER
 from runners.positions.privacy_rules import PrivacyRules
 from runners.preferences.following import FollowAnswer, follow_answer
 from runners.preferences.runner_settings import visibility_set
 from runners.rights.access import Viewer, followable
-from runners.rights.windows import NEVER, public_from, visible_from
+from runners.rights.windows import public_from, visible_from
 from runners.units.clock import milliseconds, now_ms
 from tests.clients import Message, typed_client
 from tests.factories.people import (

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 
@@ -19,6 +20,10 @@ from runners.models import (
     Runner,
     ShareLink,
 )
+from runners.positions.privacy_rules import read_rules
+from runners.positions.running import active_entry
+from runners.races.race_data import ground_of, rows_of
+from runners.races.setup import race_save
 from runners.recovery.backfill import stored_since
 from runners.rights.access import (
     AccessCheck,
@@ -28,8 +33,10 @@ from runners.rights.access import (
     race_runners,
     visible_runners,
 )
-from runners.rights.windows import races_of
+from runners.rights.roles import seen_in_races
+from runners.rights.windows import public_from, races_of
 from runners.snapshots.items import find_races, runner_items
+from runners.units.clock import milliseconds
 
 pytestmark = pytest.mark.django_db
 
@@ -254,3 +261,72 @@ def test_positions_from_before_the_window_are_hidden() -> None:
     Runner.objects.update(visibility="public")
     Runner.objects.update(public_from=None)
     assert visible_latitudes() == (latest.lat, [11, 12, 13], [11, 12, 13])
+
+
+def accepted_by_account(race: Race, **fields: Any) -> Entry:
+    """Enter a runner with an account, who agrees to the race as it is."""
+    entry = enter(race, **fields)
+    entry.runner.account = User.objects.create_user("bob")
+    entry.runner.save()
+    return entry
+
+
+def test_a_stretched_race_opens_nothing_that_its_runners_did_not_agree_to() -> None:
+    race = make_race(line=[[0, 0], [0, 0.01]])
+    bob = accepted_by_account(race).runner
+    agreed = race.opens
+    row = {"runner": bob, "lat": 1, "lng": 2, "source": "x", "stored_at": race.ends}
+    for at in (agreed - HOUR, agreed, race.ends):
+        Position.objects.create(recorded_at=at, **row)
+    stretched = Race.objects.all()
+    stretched.update(start=race.start - 9 * HOUR, ends=race.ends + 9 * HOUR)
+    assert codes(race) == (["bob"], ["bob"])
+    assert public_from([bob.pk]) == {bob.pk: agreed}
+    race.refresh_from_db()
+    assert public_from([bob.pk], race) == {bob.pk: agreed}
+    assert followable(Viewer(), ["bob"], create=False)[0][0].until == pytest.approx(
+        (race.ends - 9 * HOUR).timestamp()
+    )
+    seen = seen_in_races(Position.objects.all(), stretched)
+    assert [each.recorded_at for each in seen] == [agreed]
+    assert [w[1:] for w in Entry.objects.windows()] == [(agreed, race.ends - 9 * HOUR)]
+    active = active_entry(Entry.objects.get())
+    assert (active.opens, active.ends) == (
+        milliseconds(agreed),
+        milliseconds(race.ends - 9 * HOUR),
+    )
+    assert read_rules(bob.pk).race_from == milliseconds(agreed)
+
+
+def test_a_later_end_shows_nobody_past_the_agreed_one() -> None:
+    race = make_race()
+    bob = accepted_by_account(race).runner
+    now = timezone.now()
+    Entry.objects.update(shown_until=now - MINUTE)
+    assert codes(race) == ([], [])
+    assert read_rules(bob.pk).race_from == 0
+    rows = {"recorded_at": now, "contact_at": now}
+    LatestPosition.objects.create(
+        runner=bob, lat=1, lng=2, source="x", progress=900, **rows
+    )
+    (row,) = rows_of(race, ground_of(race))
+    assert (row.progress, row.last_fix_at) == (None, None)
+    Entry.objects.update(shown_until=race.ends)
+    (row,) = rows_of(race, ground_of(race))
+    assert row.progress == 900
+
+
+def test_a_runner_without_an_account_follows_the_times_of_the_race() -> None:
+    race = make_race()
+    bob = enter(race).runner
+    Race.objects.update(start=race.start - 9 * HOUR)
+    assert public_from([bob.pk]) == {bob.pk: race.opens - 9 * HOUR}
+
+
+def test_a_race_lasts_at_most_60_days() -> None:
+    race = make_race()
+    race.ends = race.start + timedelta(days=60)
+    race_save(race=race)
+    race.ends += MINUTE
+    with pytest.raises(ValidationError, match="A race lasts at most 60 days"):
+        race_save(race=race)

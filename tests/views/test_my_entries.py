@@ -9,9 +9,12 @@ from django.test import Client
 from django.utils import timezone
 
 from runners.models import Entry, Race, RightsChange, Runner
+from runners.models.race import WINDOW_BEFORE_START
 from runners.rights.access import visible_runners
+from runners.rights.windows import public_from
 
 pytestmark = pytest.mark.django_db
+DAY = timedelta(days=1)
 
 
 @pytest.fixture
@@ -72,3 +75,40 @@ def test_an_invalid_answer_is_refused(bob_client: Client, entry: Entry) -> None:
     url = f"/me/entries/{entry.pk}/"
     assert bob_client.post(url, {"answer": "perhaps"}).status_code == 404
     assert bob_client.get(url).headers["Location"] == "/me/"
+
+
+def test_acceptance_opens_nothing_from_before_it(
+    bob_client: Client, bob: Runner, entry: Entry
+) -> None:
+    before = timezone.now()
+    bob_client.post(f"/me/entries/{entry.pk}/", {"answer": "accept"})
+    first = public_from([bob.pk])[bob.pk]
+    assert first >= before
+    # The organiser stretches the race: the runner is asked, and opens only what comes.
+    Race.objects.update(start=before - DAY, ends=before + DAY)
+    assert public_from([bob.pk]) == {bob.pk: first}
+    assert "the times have changed since you accepted" in bob_client.get("/me/").text
+    bob_client.post(f"/me/entries/{entry.pk}/", {"answer": "accept"})
+    assert public_from([bob.pk]) == {bob.pk: first}
+    entry.refresh_from_db()
+    assert entry.shown_until == before + DAY
+    assert "the times have changed" not in bob_client.get("/me/").text
+    # A runner who declined agrees again from then on.
+    bob_client.post(f"/me/entries/{entry.pk}/", {"answer": "decline"})
+    bob_client.post(f"/me/entries/{entry.pk}/", {"answer": "accept"})
+    assert public_from([bob.pk])[bob.pk] > first
+
+
+def test_a_race_that_is_moved_asks_its_runners_again(
+    bob_client: Client, bob: Runner, entry: Entry
+) -> None:
+    tomorrow = timezone.now() + DAY
+    Race.objects.update(start=tomorrow, ends=tomorrow + DAY)
+    bob_client.post(f"/me/entries/{entry.pk}/", {"answer": "accept"})
+    entry.refresh_from_db()
+    assert entry.shown_from == tomorrow - WINDOW_BEFORE_START
+    Race.objects.update(start=tomorrow - 3 * WINDOW_BEFORE_START)
+    assert "the times have changed" in bob_client.get("/me/").text
+    bob_client.post(f"/me/entries/{entry.pk}/", {"answer": "accept"})
+    entry.refresh_from_db()
+    assert entry.shown_from == tomorrow - 4 * WINDOW_BEFORE_START

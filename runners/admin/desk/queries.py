@@ -20,7 +20,6 @@ from runners.models import (
     Sos,
     Split,
 )
-from runners.models.race import WINDOW_BEFORE_START
 from runners.models.sos import SosQuerySet
 from runners.positions.running import live_status
 from runners.rights.roles import (
@@ -53,7 +52,7 @@ def desk_of(race: Race, user: AnyUser) -> dict[str, Any]:
     sent in the time of the race.
     """
     actions = actions_of(user, race)
-    shows: Shows = _always if organises_all(user) else partial(_is_during, race)
+    sees_all = organises_all(user)
     now = timezone.now()
     entries = list(
         Entry.objects.filter(race=race)
@@ -73,7 +72,11 @@ def desk_of(race: Race, user: AnyUser) -> dict[str, Any]:
     return {
         "time": _ms(now),
         "entries": [
-            _entry(e, phones.get(e.runner_id, []), shows)
+            _entry(
+                e,
+                phones.get(e.runner_id, []),
+                _always if sees_all else partial(_is_during, race, e),
+            )
             | {"disagrees": disagree.get(e.pk)}
             | (_place(e, race) if Action.POSITIONS in actions else {})
             for e in entries
@@ -217,14 +220,15 @@ def _place(entry: Entry, race: Race) -> dict[str, Any]:
     latest: LatestPosition | None = getattr(entry.runner, "latest", None)
     if latest is None or not entry.is_shown:
         return {}
-    if not _is_during(race, latest.recorded_at):
+    if not _is_during(race, entry, latest.recorded_at):
         return {}
     return {"place": [latest.lng, latest.lat]}
 
 
-def _is_during(race: Race, moment: datetime) -> bool:
-    """Return whether a moment is in the time in which a race shows its runners."""
-    return race.start - WINDOW_BEFORE_START <= moment < race.ends
+def _is_during(race: Race, entry: Entry, moment: datetime) -> bool:
+    """Return whether a moment is in the time in which a race shows a runner."""
+    begin, end = entry.agreed
+    return max(race.opens, begin) <= moment < min(race.ends, end)
 
 
 def _unassigned(token: RunnerToken) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from runners.models import Runner
@@ -19,8 +20,14 @@ def answer(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     chosen = request.POST.get("answer", "")
     if chosen not in ("accept", "decline"):
         raise Http404("There is no such answer.")
-    entry.accepted = chosen == "accept"
-    entry.save(update_fields=["accepted", "changed_at"])
+    accepts = chosen == "accept"
+    if accepts:
+        now = timezone.now()
+        # What was recorded before the first acceptance stays closed.
+        since = min(now, entry.shown_from) if entry.accepted else now
+        entry.agree(entry.race, since)
+    entry.accepted = accepts
+    entry.save(update_fields=["accepted", "shown_from", "shown_until", "changed_at"])
     messages.success(
         request,
         _("{race} shows you with the bib {bib}.").format(race=entry.race, bib=entry.bib)

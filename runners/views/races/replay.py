@@ -59,7 +59,12 @@ def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
     codes = dict(seen.values_list("pk", "code"))
     gun = Coalesce("wave__start", "race__start")
     guns = {pk: milliseconds(at) for pk, at in entries.values_list("runner", gun)}
-    shown = visible_from(codes, user, links, race)
+    ends = {pk: until for pk, _, until in entries.windows()}
+    shown = {
+        pk: (begin, ends[pk])
+        for pk, begin in visible_from(codes, user, links, race).items()
+        if pk in ends
+    }
     points = _read(race, shown, begins)
     return orjson.dumps(
         {
@@ -75,12 +80,12 @@ def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
 
 
 def _read(
-    race: Race, shown: Mapping[int, datetime], begins: int
+    race: Race, shown: Mapping[int, tuple[datetime, datetime]], begins: int
 ) -> dict[int, list[Point]]:
     """Return the points of a chunk by runner, oldest first. Causes one query.
 
-    `shown`: the time from which each runner is shown. Not cached, because positions may
-    be erased at any time.
+    `shown`: from when until when each runner is shown. Not cached, because positions
+    may be erased at any time.
     """
     begun, ended = (
         datetime.fromtimestamp(ms / 1000, UTC) for ms in (begins, begins + CHUNK_MS)
@@ -97,7 +102,8 @@ def _read(
     )
     points: dict[int, list[Point]] = {}
     for runner, recorded_at, lat, lng, progress in rows.iterator():
-        if recorded_at < shown[runner]:
+        begin, end = shown[runner]
+        if not begin <= recorded_at < end:
             continue
         t = milliseconds(recorded_at)
         of = points.setdefault(runner, [])
