@@ -457,11 +457,11 @@ STATICFILES_DIRS = [
         if (BASE_DIR / path).is_dir()
     ),
 ]
-# File names are not changed, so that ES modules can import each other without a
-# bundler. Browsers revalidate after a minute and mostly get 304.
+# File names are not changed, so that ES modules can import each other in development.
+# Browsers revalidate after a minute and mostly get 304.
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "spectate.static.BundledStaticFilesStorage"},
 }
 WHITENOISE_USE_FINDERS = DEBUG
 WHITENOISE_MAX_AGE = 0 if DEBUG else 60  # seconds

@@ -1,8 +1,15 @@
-"""The selection of the project's and npm's static files to collect and compress."""
+"""The project's and npm's static files: which are collected, bundled and compressed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 from django.contrib.staticfiles.apps import StaticFilesConfig
+from whitenoise.storage import CompressedStaticFilesStorage
+
+from runners.views.bundle import LIVE, LIVE_BUNDLE, bundle
 
 
 class StaticFiles(StaticFilesConfig):
@@ -13,3 +20,16 @@ class StaticFiles(StaticFilesConfig):
         *("*.map", "*-dev.mjs", "*.d.ts"),
         *("countries-10m.json", "countries-110m.json", "land-*.json"),
     ]
+
+
+class BundledStaticFilesStorage(CompressedStaticFilesStorage):
+    """Makes the live page's bundle of what was collected."""
+
+    def post_process(
+        self, paths: dict[str, Any], dry_run: bool = False, **options: Any
+    ) -> Iterator[Any]:
+        if not dry_run and LIVE in paths:
+            text = bundle(LIVE, lambda name: Path(self.path(name)).read_text())
+            Path(self.path(LIVE_BUNDLE)).write_text(text)
+            paths = paths | {LIVE_BUNDLE: (self, LIVE_BUNDLE)}
+        yield from super().post_process(paths, dry_run, **options)

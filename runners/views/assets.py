@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from functools import cache
 from pathlib import Path
 
+from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.templatetags.static import static
+
+from runners.views.bundle import IMPORT, LIVE, LIVE_BUNDLE
 
 FILES = {
     "library": "vendor/maplibre-gl/maplibre-gl.mjs",
@@ -18,8 +20,6 @@ FILES = {
     "topojson": "vendor/topojson-client/topojson-client.min.js",
     "atlas": "vendor/world-atlas/countries-50m.json",
 }
-# `import … from "./x.js"`, on one or more lines, but not in type comments.
-IMPORT = re.compile(r'^(?:import|export)\b[^;"]*?\bfrom "(\.[^"]+)";', re.MULTILINE)
 
 
 @cache
@@ -28,6 +28,18 @@ def map_assets() -> dict[str, str] | None:
     if not all(_exists(path) for path in FILES.values()):
         return None
     return {name: static(path) for name, path in FILES.items()}
+
+
+@cache
+def live_scripts(*, has_map: bool) -> list[str]:
+    """Return the URLs of the live page's script, first, and of what it imports.
+
+    Collected files have all of it in one file.
+    """
+    if not settings.WHITENOISE_USE_FINDERS and staticfiles_storage.exists(LIVE_BUNDLE):
+        return [static(LIVE_BUNDLE)]
+    found = modules(LIVE) + (modules("js/map/open.js") if has_map else [])
+    return list(dict.fromkeys(found))
 
 
 @cache
@@ -44,7 +56,7 @@ def modules(entry: str) -> list[str]:
         file = finders.find(module)
         if file is None:
             continue
-        for name in IMPORT.findall(Path(file).read_text()):
+        for _, name in IMPORT.findall(Path(file).read_text()):
             other = posixpath.normpath(posixpath.join(posixpath.dirname(module), name))
             if other not in found:
                 found[other] = None

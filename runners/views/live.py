@@ -27,7 +27,7 @@ from runners.preferences.following import follow_statuses
 from runners.rights.access import visible_runners
 from runners.rights.windows import races_of, visible_races
 from runners.units.clock import milliseconds
-from runners.views.assets import map_assets, modules
+from runners.views.assets import live_scripts, map_assets
 from runners.views.link_previews import link_preview
 from runners.views.overview import overview_of
 from runners.views.streets import streets_of
@@ -158,8 +158,7 @@ def live_page(
         others = others.exclude(pk=race.pk)
     context = {
         "page": page,
-        "modules": modules("js/live.js"),
-        "map_modules": modules("js/map/open.js"),
+        "scripts": live_scripts(has_map=assets is not None),
         "mode": mode,
         "qr": _qr(request) if mode == "screen" and link is None else "",
         "title": title,

@@ -20,6 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from bench import process
+from runners.views.bundle import LIVE, bundle
 from tests.factories.people import make_session
 from tests.faults.proxy import Line
 from tests.servers import Server
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     # Scripts import this module before `tests.factories` sets Django up.
     from django.contrib.auth.models import User
 
+STATIC = Path(__file__).resolve().parents[2] / "static"
 # A slower page hangs.
 PATIENCE_MS = 1000 * PATIENCE_S
 
@@ -210,6 +212,15 @@ def sign_in(context: BrowserContext, server: Server, user: User) -> None:
 def without_map(context: BrowserContext) -> None:
     """Disable the map, which takes most of the time of tests that do not need it."""
     context.add_init_script(NO_WEBGL)
+
+
+def with_bundle(context: BrowserContext) -> None:
+    """Give live pages their modules in one file, as collected files do."""
+    text = bundle(LIVE, lambda name: (STATIC / name).read_text())
+    context.route(
+        f"**/{LIVE}",
+        lambda route: route.fulfill(body=text, content_type="text/javascript"),
+    )
 
 
 def is_near(place: list[float] | None, wanted: list[float]) -> bool:

@@ -18,7 +18,7 @@ from runners.management.commands.demo import race_restart
 from runners.models import Entry, LatestPosition, Race, Runner
 from runners.preferences.runner_settings import visibility_set
 from tests.browser.conftest import VIEWPORT
-from tests.browser.pages import LivePage, eventually, proxy_to, without_map
+from tests.browser.pages import LivePage, eventually, proxy_to, with_bundle, without_map
 from tests.races.field import make_entry, make_race
 from tests.servers import Server
 
@@ -102,6 +102,7 @@ def test_cards_have_the_finishing_times_and_ranks_of_the_standings(
     page: LivePage, context: BrowserContext, web_server: Server
 ) -> None:
     without_map(context)
+    with_bundle(context)
     web_server.database(make_finishers, "ranked")
     page.open("/races/ranked/")
     ann, bob, cleo = (f"{name}-ranked" for name in ("ann", "bob", "cleo"))
@@ -144,6 +145,7 @@ def test_a_shared_address_opens_with_the_same_runner_place_and_time(
     page: LivePage, context: BrowserContext, web_server: Server
 ) -> None:
     without_map(context)
+    with_bundle(context)
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     web_server.database(make_finishers, "shared")
     page.open("/races/shared/")

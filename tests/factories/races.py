@@ -8,21 +8,26 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
+from runners.maps.cutting import cut_map
 from runners.models import Entry, LatestPosition, Race, Runner
+from runners.races.demo import demo_points
+from runners.simulation.town import ARCHIVE as TOWN
 from tests.factories.people import make_runner
+
+HALF_MARATHON_LAPS = 7
+WINDING = [
+    [
+        53.35 + 0.03 * math.sin(n / 160) + 0.004 * math.sin(n / 9),
+        -6.3 + 0.05 * math.cos(n / 160),
+    ]
+    for n in range(1000)
+]
 
 
 @transaction.atomic
-def make_long_race(size: int) -> list[Runner]:
-    """Make a half marathon on a winding course; return its runners, in a line."""
+def make_long_race(size: int, line: list[list[float]] = WINDING) -> list[Runner]:
+    """Make a half marathon on a course; return its runners, in a line."""
     now = timezone.now()
-    line = [
-        [
-            53.35 + 0.03 * math.sin(n / 160) + 0.004 * math.sin(n / 9),
-            -6.3 + 0.05 * math.cos(n / 160),
-        ]
-        for n in range(1000)
-    ]
     race = Race.objects.create(
         slug="long",
         name="Riverside Half",
@@ -48,3 +53,10 @@ def make_long_race(size: int) -> list[Runner]:
             progress=21 * n,
         )
     return runners
+
+
+def make_race_on_streets(size: int) -> None:
+    """Make a race on the demo's course, with the map of its town."""
+    course = [[lat, lng] for lat, lng, _ in demo_points(HALF_MARATHON_LAPS)]
+    runners = make_long_race(size, course)
+    cut_map(runners[0].entries.get().race, str(TOWN))
