@@ -78,6 +78,8 @@ let profile = null;
 let picture = null;
 /** @type {import("./map/map.js").LiveMap | null} */
 let map = null;
+/** @type {Promise<unknown>} the first complete picture of the map */
+let drawn = Promise.resolve();
 const asked = viewOf(location.search);
 // Links to a replay, such as that of a past race, have this fragment.
 let isReplayAsked = location.hash === "#replay";
@@ -429,6 +431,8 @@ async function openGroups() {
 async function keepPicture() {
   const { first } = page;
   if (!page.race || !first || page.account || page.link || page.mode) return;
+  // It reads all files again, which would delay the map.
+  await drawn;
   const { Picture } = await import("./offline/picture.js");
   picture = new Picture({
     first, map: page.map?.worker ?? null, runners: () => store.runners.values(),
@@ -505,6 +509,7 @@ async function openMap() {
       now: shownTime,
     }, shareHeaders(page.follow));
     map = opened;
+    drawn = opened.library.once("load");
     if (asked.runner) map.follow(asked.runner);
     sheet.show();
     if (feed.lastFrame !== null) map.ready();
