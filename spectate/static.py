@@ -22,7 +22,7 @@ class StaticFiles(StaticFilesConfig):
     ]
 
 
-class BundledStaticFilesStorage(CompressedStaticFilesStorage):
+class BundledStaticFilesStorage(CompressedStaticFilesStorage):  # type: ignore[misc]
     """Makes the live page's bundle of what was collected."""
 
     def post_process(

@@ -92,8 +92,8 @@ def first_view(browser: Browser, server: Server, *, show_requests: bool) -> View
         if show_requests:
             print(page.evaluate(REQUESTS))
         context.close()
-    moments = (seen[name] / 1000 for name in ("list", "live", "crowd", "map"))
-    return View(*moments, received)
+    at = {f"{name}_at": ms / 1000 for name, ms in seen.items()}
+    return View(**at, received=received)
 
 
 def main() -> None:
