@@ -171,13 +171,13 @@ def _stored_status(state: State) -> tuple[str, int | None, int | None]:
     )
 
 
-def live_status(entry: Entry, latest: LatestPosition | None) -> str:
+def live_status(entry: int, status: str, latest: LatestPosition | None) -> str:
     """Return the state of an entry, including temporary ones such as off course."""
-    if entry.status == Entry.Status.STARTED and latest is not None:
+    if status == Entry.Status.STARTED and latest is not None:
         carried = latest.race_state
-        if carried and carried["entry"] == entry.pk:
+        if carried and carried["entry"] == entry:
             return State.from_json(carried["state"]).status
-    return entry.status
+    return status
 
 
 def _matching_state(carried: object, engagement: ActiveEntry) -> State | None:

@@ -104,7 +104,8 @@ class Course:
             _wrap(lng + part * _wrap(self.lngs[before + 1] - lng)),
         )
 
-    def encoded_line(self) -> str:
+    @cached_property
+    def encoded(self) -> str:
         """Return the line as an encoded polyline of precision 5."""
         return polyline.encode(list(zip(self.lats, self.lngs, strict=True)), 5)
 

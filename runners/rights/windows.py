@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Q
@@ -11,7 +12,7 @@ from django.utils import timezone
 
 from runners.models import Entry, Follow, Race, Runner, ShareLink
 from runners.models.race import LONG_AGO, NEVER, EntryQuerySet, RaceQuerySet
-from runners.models.runner import PUBLIC_HISTORY
+from runners.models.runner import PUBLIC_HISTORY, RunnerQuerySet
 
 # A runner is shown for this long after their finish or DNF.
 WINDOW_AFTER_END = timedelta(hours=1)
@@ -46,16 +47,19 @@ def entries_open(now: datetime | None = None) -> EntryQuerySet:
 
 
 def public_from(
-    runners: Collection[int], race: Race | None = None
+    runners: Collection[int] | RunnerQuerySet, race: Race | None = None
 ) -> dict[int, datetime]:
     """Map runners to the time from which everybody sees their positions.
 
     These are the last 24 hours of public runners, or longer in their current race, and
     the race windows of runners who are visible in races only; of both nothing from
     before the runner chose this. A replay counts `race` as current. Others are left
-    out. Causes two queries.
+    out. Causes three queries.
     """
-    of = Q(runner__in=list(runners))
+    among: Any = (
+        runners.values("pk") if isinstance(runners, RunnerQuerySet) else list(runners)
+    )
+    of = Q(runner__in=among)
     windows: dict[int, datetime] = {}
     for pk, opens, _ in entries_open().filter(of).windows():
         windows[pk] = min(opens, windows.get(pk, opens))
@@ -65,7 +69,7 @@ def public_from(
     # In open mode, publishers may have any clock.
     day_ago = LONG_AGO if settings.SPECTATE_OPEN else timezone.now() - PUBLIC_HISTORY
     rows = Runner.objects.filter(
-        pk__in=list(runners),
+        pk__in=among,
         visibility__in=[Runner.Visibility.PUBLIC, Runner.Visibility.RACE],
     ).values_list("pk", "visibility", "public_from")
     begins = {}
@@ -87,8 +91,8 @@ def visible_from(
     """Map runners to the time from which a viewer sees their positions.
 
     Accepted followers see them from the acceptance on, holders of a link from its
-    creation on unless it includes earlier ones, runners all of their own. Causes two to
-    five queries.
+    creation on unless it includes earlier ones, runners all of their own. Causes three
+    to six queries.
     """
     begins = public_from(runners, race)
 

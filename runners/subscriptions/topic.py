@@ -12,11 +12,11 @@ import asyncio
 import logging
 from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from django.db.models import QuerySet
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
 
 from runners import database
 from runners.database import RecentReads
@@ -75,8 +75,10 @@ NOBODY: Blockers = frozenset()
 Recipients = Mapping[TypedOutbox | Audience, Blockers]
 
 
-# Pairs of a runner (primary key) and when their row, or that of an entry, changed.
-Fingerprint = frozenset[tuple[int, datetime]]
+# Pairs of a runner (primary key) and when their row, or that of an entry, changed: as
+# the database writes it, because to parse it for thousands each second takes long.
+Fingerprint = frozenset[tuple[int, str]]
+CHANGED_AT_AS_TEXT = Cast("changed_at", TextField())
 
 
 class Version(NamedTuple):
@@ -473,7 +475,7 @@ def _changed(change: str, item: dict[str, Any]) -> Frames[RunnerChanged]:
 
 def _fingerprint(rows: RunnerQuerySet | QuerySet[Entry], runner: str) -> Fingerprint:
     """Return a value that changes when rows are added, removed or changed."""
-    return frozenset(rows.order_by().values_list(runner, "changed_at"))
+    return frozenset(rows.order_by().values_list(runner, CHANGED_AT_AS_TEXT))
 
 
 def _stable_fields(item: dict[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def test_point_at_crosses_the_date_line() -> None:
 
 
 def test_encoded_line_has_precision_5() -> None:
-    assert polyline.decode(Course(SQUARE).encoded_line(), 5) == SQUARE
+    assert polyline.decode(Course(SQUARE).encoded, 5) == SQUARE
 
 
 def test_passes_finds_each_pass() -> None:

@@ -92,7 +92,7 @@ def public_data() -> dict[str, Any]:
             for code in Runner.objects.values_list("code", flat=True)
         },
         "live": {
-            entry.runner.code: live_status(entry, entry.runner.latest)
+            entry.runner.code: live_status(entry.pk, entry.status, entry.runner.latest)
             for entry in Entry.objects.select_related("runner__latest")
             if hasattr(entry.runner, "latest")
         },

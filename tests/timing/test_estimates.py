@@ -6,12 +6,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db.models import Model
+from django.db.models.signals import post_init
 
 from runners.models import Entry, Race
 from runners.preferences.runner_settings import sharing_pause, zone_add
 from runners.races.arrival.estimate import Node, estimated_nodes
 from runners.races.arrival.eta import Passed, Slopes
 from runners.races.arrival.pacing import shipped
+from runners.rights.access import race_runners
 from runners.snapshots.items import runner_items
 from tests.races.field import METRES_PER_DEGREE, pass_mats
 
@@ -64,6 +67,22 @@ def test_a_snapshot_has_the_way_to_the_next_mat(ten: Race) -> None:
     found = estimate_of(ten, "bob")
     assert found is not None
     assert found["checkpoint"] == ten.checkpoints.get(name="Finish").pk
+
+
+def test_a_snapshot_makes_no_model_instances_of_runners_without_a_phone(
+    ten: Race,
+) -> None:
+    pass_mats(ten, "41", ("Start", 70), ("5 km", 100))
+    made: list[type[Model]] = []
+
+    def note(sender: type[Model], **_: Any) -> None:
+        made.append(sender)
+
+    post_init.connect(note)
+    items = runner_items(race_runners(ten.pk), ten.pk)
+    post_init.disconnect(note)
+    assert sorted(item["estimate"] is None for item in items.values()) == [False, True]
+    assert set(made) <= {Race}
 
 
 @pytest.mark.parametrize("status", ["finished", "dnf", "registered"])

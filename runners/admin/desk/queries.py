@@ -202,7 +202,7 @@ def _entry(entry: Entry, tokens: Iterable[RunnerToken], shows: Shows) -> dict[st
         "wave": entry.wave.name if entry.wave else "",
         "status": entry.status,
         "accepted": entry.is_shown,
-        "state": live_status(entry, latest),
+        "state": live_status(entry.pk, entry.status, latest),
         **_signal(latest, shows),
         "progress": latest.progress if latest and _is_in(entry, latest) else None,
         **_phones(tokens if entry.is_shown else (), shows),
