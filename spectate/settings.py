@@ -6,7 +6,6 @@ import os
 import re
 import secrets
 import sys
-import tempfile
 from collections.abc import Collection, MutableMapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -327,11 +326,6 @@ if DATABASES["default"]["NAME"] in {"", ":memory:"} and not _in_memory:
         "DATABASE_URL must name a database: postgres://USER:PASSWORD@HOST/NAME, or "
         "sqlite:////srv/spectate.sqlite3 (four slashes: the path begins with one)."
     )
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # A file, as in production: the shared in-memory database locks whole tables.
-    DATABASES["default"]["TEST"] = {
-        "NAME": Path(tempfile.gettempdir()) / f"spectate-test-{os.getpid()}.sqlite3"
-    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CHANNEL_LAYERS = {

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
+import shutil
 import signal
 import sys
 from collections import Counter
@@ -15,11 +16,13 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from django.conf import settings
 from django.core.cache import cache
+from django.db import connection
 from django.utils import timezone, translation
 
 from runners import database
 from runners.live.layer import LocalLayer
-from tests.servers import KINDS, SECRET_KEY, Kind, Server
+from tests.made_once import shared_folder
+from tests.servers import KINDS, SECRET_KEY, Kind, Server, migrated_database
 from tests.services import Mosquitto, Postgres, Redis, chromium_path, shared_postgres
 from tests.time_limit import time_limit
 
@@ -33,6 +36,10 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     settings.SECRET_KEY = SECRET_KEY
     settings.PASSWORD_HASHERS = ["tests.passwords.QuickHasher"]
+    # Else each test client looks at all static files.
+    settings.WHITENOISE_AUTOREFRESH = True
+    # Before xdist starts its workers, which get its name.
+    shared_folder()
 
 
 def terminate(number: int, frame: FrameType | None) -> NoReturn:
@@ -86,6 +93,24 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     # Workers of xdist wait for each other, and xdist kills those that do not end.
     if not hasattr(config, "workerinput"):
         faulthandler.dump_traceback_later(60, exit=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """Tell pytest-django that the test database may exist, and is deleted elsewhere."""
+    return True
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """Begin the test database of this process as a copy of the migrated one.
+
+    It is a file, as in production: a shared database in memory locks whole tables.
+    """
+    if connection.vendor == "sqlite":
+        test_database = shared_folder() / f"test-{os.getpid()}.sqlite3"
+        shutil.copy(migrated_database(), test_database)
+        connection.settings_dict["TEST"]["NAME"] = test_database
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ def main() -> int:
     with SuitePostgres() as postgres:
         url = postgres.new_database()
         # Databases need not be dropped, because the cluster is deleted at the end.
-        command = [sys.executable, "-m", "pytest", "--reuse-db", *sys.argv[1:]]
+        command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
         env = os.environ | {"DATABASE_URL": url, "SPECTATE_TEST_TEMPLATE": url}
         return subprocess.call(command, env=env)
 

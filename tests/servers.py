@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
-import functools
 import http.client
 import os
 import shutil
@@ -30,6 +28,7 @@ from django.db.utils import ConnectionHandler
 
 from spectate.databases import database_settings
 from tests.launcher import Launched
+from tests.made_once import made_once
 from tests.waiting import PATIENCE_S, POLL_S
 
 P = ParamSpec("P")
@@ -80,14 +79,9 @@ def clean_environment(**extra: str) -> dict[str, str]:
     return inherited | {"PYTHONUNBUFFERED": "1"} | extra
 
 
-@functools.cache
 def migrated_database() -> Path:
-    """Migrate a SQLite file once for this test session; servers copy it."""
-    folder = Path(tempfile.mkdtemp(prefix="spectate-template-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    path = folder / "db.sqlite3"
-    migrate(f"sqlite:///{path}")
-    return path
+    """Migrate a SQLite file once for a run of the suite; servers copy it."""
+    return made_once("db.sqlite3", lambda path: migrate(f"sqlite:///{path}"))
 
 
 def new_database(folder: Path) -> str:

@@ -18,6 +18,7 @@ from typing import NoReturn, Self
 import psycopg
 import pytest
 
+from tests.made_once import made_once
 from tests.processes import Leashed
 from tests.servers import copy_database, free_port, migrate
 from tests.waiting import PATIENCE_S, wait_until
@@ -197,8 +198,6 @@ class Postgres(Service):
     """A private PostgreSQL cluster; root starts it as a user, as it refuses root."""
 
     user = "postgres" if os.geteuid() == 0 else None
-    # Set once the template exists, of which each new database is a copy.
-    _has_template = False
 
     @staticmethod
     def program(name: str) -> str:
@@ -215,17 +214,10 @@ class Postgres(Service):
         return self.folder / "data"
 
     def prepare(self) -> None:
-        initdb = self.program("initdb")
         if self.user:
             shutil.chown(self.folder, self.user)
-        subprocess.run(
-            [initdb, "-D", str(self.data), "-U", "postgres", "-A", "trust", "-N"],
-            cwd=self.folder,
-            user=self.user,
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
+        cluster = made_once("cluster", make_cluster)
+        subprocess.run(["cp", "-a", str(cluster), str(self.data)], check=True)
 
     def command(self) -> list[str]:
         return [
@@ -245,10 +237,32 @@ class Postgres(Service):
     def new_database(self) -> str:
         """Create a migrated database without rows; return its URL."""
         template = self.database_url("template")
-        if not self._has_template:
-            migrate(copy_database(self.database_url("template1"), "template"))
-            self._has_template = True
         return copy_database(template, f"spectate_{uuid.uuid4().hex}")
+
+
+class EmptyPostgres(Postgres):
+    """A cluster without the database `template`."""
+
+    def prepare(self) -> None:
+        initdb = self.program("initdb")
+        if self.user:
+            shutil.chown(self.folder, self.user)
+        subprocess.run(
+            [initdb, "-D", str(self.data), "-U", "postgres", "-A", "trust", "-N"],
+            cwd=self.folder,
+            user=self.user,
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+
+
+def make_cluster(data: Path) -> None:
+    """Make the files of a cluster whose database `template` is migrated."""
+    with EmptyPostgres() as cluster:
+        migrate(copy_database(cluster.database_url("template1"), "template"))
+        cluster.stop()
+        shutil.move(cluster.data, data)
 
 
 @functools.cache

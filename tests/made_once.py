@@ -1,0 +1,38 @@
+"""Folders that one process of a parallel run makes for all of them."""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import functools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+FOLDER = "SPECTATE_TEST_FOLDER"
+
+
+@functools.cache
+def shared_folder() -> Path:
+    """Return the run's folder. The first process makes it and deletes it at its end."""
+    if FOLDER not in os.environ:
+        os.environ[FOLDER] = tempfile.mkdtemp(prefix="spectate-shared-")
+        atexit.register(shutil.rmtree, os.environ[FOLDER], ignore_errors=True)
+    return Path(os.environ[FOLDER])
+
+
+def made_once(name: str, make: Callable[[Path], object]) -> Path:
+    """Return a path in the run's folder that `make` has made, here or in a neighbour.
+
+    Neighbours wait meanwhile. They change only copies of it.
+    """
+    path = shared_folder() / name
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            unfinished = path.with_suffix(".unfinished")
+            make(unfinished)
+            unfinished.rename(path)
+    return path
