@@ -27,11 +27,6 @@ from runners.units.clock import now_ms
 
 logger = logging.getLogger(__name__)
 
-# How long received events are dispatched before other tasks run. With less, events of
-# a hundred publishers arrive faster than they are dispatched.
-TURN_S = 0.02
-# Events that are dispatched between two reads of the clock.
-EVENTS_PER_TIME_CHECK = 50
 # How long `subscribe` waits for the layer; after that, joining goes on in the
 # background.
 JOIN_TIMEOUT_S = 2.0
@@ -210,28 +205,20 @@ class Hub:
                     await self.layer.group_add(HUBS, channel)
                     self._channel = channel
                     self._listening.set()
-                await self._dispatch_events(self._channel)
+                await self.layer.listen(self._channel, self._receive)
             except Exception:
                 # Includes events that cannot be decoded, as in a rolling deploy.
                 logger.exception("The channel layer failed; trying again")
                 await asyncio.sleep(RETRY_S)
 
-    async def _dispatch_events(self, channel: str) -> None:
-        receive = self.layer.receive
-        groups = self._groups
-        turn_ends = 0.0
-        while True:
-            for _ in range(EVENTS_PER_TIME_CHECK):
-                event: LayerEvent = await receive(channel)
-                if isinstance(event, Probe):
-                    self.loss_detector.receive_probe(event)
-                elif isinstance(event, EventsLost):
-                    self.loss_detector.report_loss(event.t)
-                elif membership := groups.get(getattr(event, "runner", -1)):
-                    self._deliver(membership, Frames(event))
-            if self.loop.time() > turn_ends:
-                await asyncio.sleep(0)
-                turn_ends = self.loop.time() + TURN_S
+    def _receive(self, event: LayerEvent) -> None:
+        if isinstance(event, Probe):
+            self.loss_detector.receive_probe(event)
+        elif isinstance(event, EventsLost):
+            self.loss_detector.report_loss(event.t)
+        # A newer version may send events that are unknown here.
+        elif membership := self._groups.get(getattr(event, "runner", -1)):
+            self._deliver(membership, Frames(event))
 
     def _deliver(self, membership: Membership, frames: Frames[RunnerEvent]) -> None:
         event = frames.event

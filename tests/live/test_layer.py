@@ -234,3 +234,22 @@ async def test_redis_layer_counts_drops_and_raises_while_redis_is_away(
     await layer.group_send_many([("runner.1", EventsLost(T))])
     assert layer.dropped == 3
     await layer.flush()
+
+
+async def test_a_listener_of_the_local_layer_is_called_in_the_order_of_sending() -> (
+    None
+):
+    layer = LocalLayer()
+    heard: list[object] = []
+    channel = await layer.new_channel()
+    await layer.group_add("runner.1", channel)
+    listening = asyncio.create_task(layer.listen(channel, heard.append))
+    await asyncio.sleep(0)
+
+    await layer.group_send_many([("runner.1", Probe("runner.1", t)) for t in (1, 2)])
+    assert heard == [Probe("runner.1", 1), Probe("runner.1", 2)]
+
+    listening.cancel()
+    await asyncio.wait([listening])
+    await layer.group_send_many([("runner.1", Probe("runner.1", 3))])
+    assert await layer.receive(channel) == Probe("runner.1", 3)

@@ -104,9 +104,6 @@ def freeze(patch: pytest.MonkeyPatch, loop: FrozenLoop, uptime_s: float) -> Chan
     for module in ("django.utils.timezone", "runners.positions.storage"):
         patch.setattr(f"{module}.datetime", FrozenDatetime)
     patch.setattr(metrics, "resident_bytes", lambda: 0)
-    # The hub looks at the clock after so many events of all runners, and writes what it
-    # has if that took long. Here every event takes the same time.
-    patch.setattr("runners.live.hub.EVENTS_PER_TIME_CHECK", 1)
     _forget_times(patch)
     chance = Chance()
     patch.setattr(random, "_urandom", chance.draw)
