@@ -118,7 +118,7 @@ class Outbox:
     def send_events(self, frames: Sequence[bytes]) -> None:
         """Send frames that are never merged, in one write with others of this pass."""
         if not self._events:
-            self.hub.loop.call_soon(self.flush_events)
+            self._schedule_events()
         self._events.extend(frames)
         if not self.writer.behind:
             return
@@ -126,6 +126,9 @@ class Outbox:
         if self._event_bytes > MAX_EVENT_BYTES:
             self._events.clear()
             self.writer.close(TOO_FAR_BEHIND)
+
+    def _schedule_events(self) -> None:
+        self.hub.loop.call_soon(self.flush_events)
 
     def flush_events(self) -> None:
         """Write the queued events, unless the socket is behind."""
@@ -177,6 +180,9 @@ class SeedOutbox(Outbox):
             frames.for_seed()
             self.queue_position(cast(Frames[PositionAccepted], frames))
             self.hub.flush_next_pass(self)
+
+    def _schedule_events(self) -> None:
+        self.hub.flush_next_pass(self)
 
     def flush(self) -> None:
         """Write the queued events and positions; of a slow peer, keep the newest."""
