@@ -7,6 +7,9 @@ from collections.abc import Awaitable
 from typing import Any, cast
 
 from django.conf import settings
+from msgspec import DecodeError, Struct
+from msgspec.json import Decoder
+from msgspec.structs import asdict
 
 from runners import database
 from runners.consumers.session import Dialect, Session, failed
@@ -19,7 +22,7 @@ from runners.live.outbox import Outbox, SeedOutbox
 from runners.live.socket_writer import SocketWriter
 from runners.positions.fix import Fix
 from runners.positions.track import Publisher
-from runners.positions.validation import FixError, bare_fix, fix_from
+from runners.positions.validation import FixError, fix_from, place_error
 from runners.rights import token_lookup
 from runners.units.clock import now_ms
 from runners.units.errors import CodedError
@@ -28,10 +31,17 @@ logger = logging.getLogger(__name__)
 
 # Limit of the ids that a socket may publish for in open mode.
 OPEN_PUBLISHERS = 1_000
-# Queued positions are accepted together, up to this number.
-GATHERED = 100
-# The fields of a position that the client of 2015 sends.
-BARE = {"userId", "lat", "lng"}
+
+
+class BarePosition(Struct, forbid_unknown_fields=True, gc=False):
+    """A position of the client of 2015, which sends nothing else."""
+
+    userId: int | str  # noqa: N815
+    lat: float
+    lng: float
+
+
+decode_bare = Decoder(BarePosition).decode
 
 
 class Seed(Dialect):
@@ -52,31 +62,28 @@ class Seed(Dialect):
         return SeedOutbox(writer, hub)
 
     def handled(self) -> Awaitable[None] | None:
-        gathered = len(self._gathered)
-        if gathered and (gathered >= GATHERED or not self.session.writer.more):
-            return self.accept_gathered()
+        return self.accept_gathered() if self._gathered else None
+
+    def parse(self, text: str) -> BarePosition | dict[str, Any]:
+        try:
+            return decode_bare(text)
+        except DecodeError:
+            return self.session.parse(text)
+
+    def handle(self, command: BarePosition | dict[str, Any]) -> Awaitable[None] | None:
+        if isinstance(command, dict):
+            return self.handle_any(command)
+        of = self._publishers.get(command.userId)
+        if of is None or of is not self._gathered_of:
+            return self.handle_any(asdict(command))
+        # A position of the same runner as the last one waits for nothing.
+        self.session.limit_fixes(1)
+        lat, lng = command.lat, command.lng
+        if (error := place_error(lat, lng)) is not None:
+            self.session.refuse_fix(error)
+        else:
+            self._gathered.append((Fix(now_ms(), lat, lng), False))
         return None
-
-    def parse(self, text: str) -> dict[str, Any]:
-        return self.session.parse(text)
-
-    def handle(self, command: dict[str, Any]) -> Awaitable[None] | None:
-        if self.is_next(command):
-            self.session.limit_fixes(1)
-            fix = bare_fix(now_ms(), command["lat"], command["lng"])
-            self._gathered.append((fix, False))
-            return None
-        return self.handle_any(command)
-
-    def is_next(self, command: dict[str, Any]) -> bool:
-        """Return whether this is a bare position of the runner of the last one.
-
-        The client of 2015 sends nothing else, and such a position waits for nothing.
-        """
-        if len(command) != len(BARE) or command.keys() != BARE:
-            return False
-        of = self.known(command["userId"])
-        return of is not None and of is self._gathered_of
 
     async def handle_any(self, command: dict[str, Any]) -> None:
         if command.get("initialRequest"):

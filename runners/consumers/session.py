@@ -106,7 +106,7 @@ class Dialect(ABC):
         """Called when a token has set the publisher."""
 
     def handled(self) -> Awaitable[None] | None:
-        """Called after each message, also after one that failed."""
+        """Called after the messages that were received together."""
         return None
 
     def resumed(self, runners: Collection[int], since: int) -> None:
@@ -161,7 +161,13 @@ class Session:
                 if message["type"] == "websocket.disconnect":
                     self.writer.abandon()
                     break
-                await self.receive(message)
+                if (text := message.get("text")) is None:
+                    detail = "Send text frames with JSON."
+                    self.refuse_frame(NOT_OUR_PROTOCOL, "message.invalid", detail)
+                    continue
+                for each in (text, *self.writer.take_texts()):
+                    if (rest := self.receive(each)) is not None:
+                        await rest
                 if (rest := self._dialect.handled()) is not None:
                     await rest
         except Exception:
@@ -194,49 +200,60 @@ class Session:
             )
         self._dialect.connected()
 
-    async def receive(self, message: dict[str, Any]) -> None:
-        """Handle one frame; an error goes to its sender only."""
-        text = message.get("text")
-        if text is None:
-            self.send_error(
-                CodedError("message.invalid", "Send text frames with JSON.")
-            )
-            self.outbox.close(NOT_OUR_PROTOCOL)
-            return
+    def receive(self, text: str) -> Awaitable[None] | None:
+        """Handle a message, or return what handles it."""
         if len(text) > FRAME_LIMIT:
-            self.send_error(
-                CodedError(
-                    "message.too_big",
-                    f"A frame may have at most {FRAME_LIMIT:,} bytes.",
-                )
+            self.refuse_frame(
+                FRAME_TOO_BIG,
+                "message.too_big",
+                f"A frame may have at most {FRAME_LIMIT:,} bytes.",
             )
-            self.outbox.close(FRAME_TOO_BIG)
-            return
+            return None
         command: Any = None
         try:
             command = self._dialect.parse(text)
-            self._handling = True
-            if (rest := self._dialect.handle(command)) is not None:
-                await rest
-        except FixError as error:
-            self.process.pipeline.refuse(error)
-            self.report_refused(error, command)
-        except CodedError as error:
-            self.send_error(error, command)
-        except RunnerIdError as error:
-            self.send_error(CodedError("runner.invalid", str(error)), command)
-        except database.DatabaseUnavailable:
-            # The message was valid, so a client that waits for the database is not
-            # silent.
+            rest = self._dialect.handle(command)
+        except Exception as error:
+            self.report(error, command)
+            return None
+        if rest is not None:
+            return self._finish(rest, command)
+        if self._silence_timer is not None:
             self.protocol_confirmed()
-            self.send_store_unavailable(command)
-        except Exception:
-            logger.exception("A websocket message could not be handled")
-            self.send_error(failed(), command)
+        return None
+
+    async def _finish(self, rest: Awaitable[None], command: Any) -> None:
+        self._handling = True
+        try:
+            await rest
+        except Exception as error:
+            self.report(error, command)
         else:
             self.protocol_confirmed()
         finally:
             self._handling = False
+
+    def report(self, error: Exception, command: Any) -> None:
+        """Send an error of a message to its sender only."""
+        if isinstance(error, FixError):
+            self.refuse_fix(error, command)
+        elif isinstance(error, CodedError):
+            self.send_error(error, command)
+        elif isinstance(error, RunnerIdError):
+            self.send_error(CodedError("runner.invalid", str(error)), command)
+        elif isinstance(error, database.DatabaseUnavailable):
+            # The message was valid, so a client that waits for the database is not
+            # silent.
+            self.protocol_confirmed()
+            self.send_store_unavailable(command)
+        else:
+            logger.error("A websocket message could not be handled", exc_info=error)
+            self.send_error(failed(), command)
+
+    def refuse_frame(self, close_code: int, code: str, detail: str) -> None:
+        """Close the socket for a frame that no client of ours sends."""
+        self.send_error(CodedError(code, detail))
+        self.outbox.close(close_code)
 
     def parse(self, text: str) -> dict[str, Any]:
         """Parse a JSON object; raises `CodedError`."""
@@ -432,6 +449,11 @@ class Session:
         except CodedError as error:
             self.record_refused([(error.code, error.detail)])
             raise
+
+    def refuse_fix(self, error: FixError, command: Any = None) -> None:
+        """Count a refused fix, and report it."""
+        self.process.pipeline.refuse(error)
+        self.report_refused(error, command)
 
     def report_refused(self, error: FixError, command: Any = None) -> None:
         """Send the error of a refused fix to the phone, and record it."""

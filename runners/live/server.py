@@ -66,10 +66,8 @@ class TransportWriter:
         self.behind = False
         self.on_drained: Callable[[], None] = _nothing
 
-    @property
-    def more(self) -> bool:
-        waiting = self._inbox.messages
-        return bool(waiting) and waiting[0]["type"] == "websocket.receive"
+    def take_texts(self) -> Sequence[str]:
+        return self._inbox.take_texts()
 
     def write(self, frames: Sequence[bytes]) -> None:
         protocol = self._protocol
@@ -88,7 +86,7 @@ class TransportWriter:
 
 
 class Inbox:
-    """A queue of received messages with one reader.
+    """A queue of received messages with one reader. Plain texts are queued as such.
 
     `asyncio.Queue` has three deques and an event, which take 2 KiB per socket.
     """
@@ -97,7 +95,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self._in_a_row = 0
-        self.messages: list[ASGIReceiveEvent] = []
+        self.messages: list[ASGIReceiveEvent | str] = []
         self._reader: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
@@ -106,7 +104,7 @@ class Inbox:
     def empty(self) -> bool:
         return not self.messages
 
-    def put_nowait(self, message: ASGIReceiveEvent) -> None:
+    def put_nowait(self, message: ASGIReceiveEvent | str) -> None:
         self.messages.append(message)
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
@@ -121,7 +119,21 @@ class Inbox:
             self._in_a_row = 0
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
-        return self.messages.pop(0)
+        message = self.messages.pop(0)
+        if isinstance(message, str):
+            return {"type": "websocket.receive", "text": message}
+        return message
+
+    def take_texts(self) -> list[str]:
+        """Return the texts at the front, at most `INBOX_LIMIT`, without waiting."""
+        texts: list[str] = []
+        for message in self.messages[:INBOX_LIMIT]:
+            if not isinstance(message, str):
+                break
+            texts.append(message)
+        del self.messages[: len(texts)]
+        self._in_a_row += len(texts)
+        return texts
 
 
 def usual_key(method: str, url: bytes, headers: Headers) -> bytes | None:
@@ -203,6 +215,13 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         task = self.loop.create_task(self.run_asgi())
         task.add_done_callback(self.on_task_complete)
         self.tasks.add(task)
+
+    async def receive(self) -> ASGIReceiveEvent:
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            self.transport.resume_reading()
+        message: ASGIReceiveEvent = await self.queue.get()
+        return message
 
     async def send(self, message: ASGISendEvent) -> None:
         if message["type"] != "websocket.accept" or self.disconnected or not self._key:
@@ -296,7 +315,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
                 text = apply_mask(data[start:stop], data[start - 4 : start]).decode()
             except UnicodeDecodeError:
                 break
-            self.queue.put_nowait({"type": "websocket.receive", "text": text})
+            self.queue.put_nowait(text)
             at = stop
         if len(self.queue) >= INBOX_LIMIT and not self.read_paused:
             self.read_paused = True

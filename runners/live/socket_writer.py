@@ -21,17 +21,16 @@ class SocketWriter(Protocol):
     """The output of one socket.
 
     `behind`: the peer is slow, and frames written now would be buffered. `on_drained`
-    is called each time that a socket that was behind has caught up. `more`: the
-    socket's next message has been received already.
+    is called each time that a socket that was behind has caught up.
     """
 
     on_drained: Callable[[], None]
 
     @property
-    def more(self) -> bool: ...
-
-    @property
     def behind(self) -> bool: ...
+
+    def take_texts(self) -> Sequence[str]:
+        """Return the next messages that have been received already, oldest first."""
 
     def write(self, frames: Sequence[bytes]) -> None:
         """Send encoded frames in order; does nothing if the socket is closed."""
@@ -46,9 +45,6 @@ class SocketWriter(Protocol):
 class AsgiWriter:
     """Queues frames for ASGI `send`, for servers without the extension."""
 
-    # These servers do not report it.
-    more = False
-
     def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         self.on_drained: Callable[[], None] = _nothing
         self._send = send
@@ -59,6 +55,9 @@ class AsgiWriter:
     @property
     def behind(self) -> bool:
         return len(self._queue) > SEND_QUEUE
+
+    def take_texts(self) -> Sequence[str]:
+        return ()
 
     def write(self, frames: Sequence[bytes]) -> None:
         if self._close_code is None:

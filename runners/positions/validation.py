@@ -15,7 +15,6 @@ from runners.units.errors import CodedError
 CLOCK_TOLERANCE_MS = 60_000
 # 2000-01-01. No phone tracked before it, so smaller times are in seconds.
 EARLIEST_MS = 946_684_800_000
-NUMBERS = (float, int)
 _DETAILS = {
     "t": "`t` is in milliseconds since the epoch.",
     "lat": "lat must be a number from -90 to 90 degrees.",
@@ -27,18 +26,20 @@ class FixError(CodedError):
     """A fix that is refused."""
 
 
+_WRONG_LAT = FixError("position.invalid", _DETAILS["lat"])
+_WRONG_LNG = FixError("position.invalid", _DETAILS["lng"])
+
+
 def fix_from(message: Mapping[str, Any], t: int) -> Fix:
     """Parse a fix with a given time; raises `FixError` as `read_fix` does."""
     return read_fix({**message, "t": t})
 
 
-def bare_fix(t: int, lat: Any, lng: Any) -> Fix:
-    """Return a fix without optional values; raises `FixError` as `read_fix` does."""
-    if type(lat) not in NUMBERS or not -90 <= lat <= 90:
-        raise FixError("position.invalid", _DETAILS["lat"])
-    if type(lng) not in NUMBERS or not -180 <= lng <= 180:
-        raise FixError("position.invalid", _DETAILS["lng"])
-    return Fix(t, float(lat), float(lng))
+def place_error(lat: float, lng: float) -> FixError | None:
+    """Return why a latitude and longitude are invalid, as `read_fix` would raise."""
+    if -90 <= lat <= 90 and -180 <= lng <= 180:
+        return None
+    return _WRONG_LNG if -90 <= lat <= 90 else _WRONG_LAT
 
 
 def read_fix(message: dict[str, Any]) -> Fix:

@@ -12,13 +12,14 @@ from runners.live.websocket_framing import frame_text
 class RecordingWriter:
     """A `SocketWriter` whose peer reads only while `behind` is false."""
 
-    more = False
-
     def __init__(self) -> None:
         self.behind = False
         self.on_drained: Callable[[], None] = lambda: None
         self.writes: list[Sequence[bytes]] = []
         self.code: int | None = None
+
+    def take_texts(self) -> Sequence[str]:
+        return ()
 
     def write(self, frames: Sequence[bytes]) -> None:
         self.writes.append(list(frames))

@@ -12,6 +12,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from runners.live.server import INBOX_LIMIT, SMALL_BYTES, FrameProtocol
+from runners.live.socket_writer import EXTENSION
 from tests.faults.peer import Peer
 from tests.waiting import eventually
 from tests.websocket import CLOSE, PING, frame
@@ -63,9 +64,12 @@ class Pipe(asyncio.Transport):
 
 
 async def connected_protocol(
-    received: list[Any], *, reads: bool = True
+    received: list[Any], *, reads: bool = True, takes: bool = False
 ) -> FrameProtocol:
-    """Return a protocol whose handshake is complete."""
+    """Return a protocol whose handshake is complete.
+
+    Its application `takes` the texts behind each message without waiting.
+    """
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -76,6 +80,8 @@ async def connected_protocol(
             if message["type"] == "websocket.disconnect":
                 received[-1] = message["code"]
                 return
+            if takes:
+                received.extend(scope["extensions"][EXTENSION].take_texts())
         await asyncio.Event().wait()
 
     config = Config(application, ws_max_size=100_000, log_level="critical")
@@ -88,8 +94,9 @@ async def connected_protocol(
     return protocol
 
 
+@pytest.mark.parametrize("takes", [False, True])
 @pytest.mark.parametrize("seed", range(40))
-async def test_split_reads_do_not_change_messages(seed: int) -> None:
+async def test_split_reads_do_not_change_messages(seed: int, takes: bool) -> None:
     random_ = random.Random(seed)
     stream = b""
     sent: list[object] = []
@@ -110,7 +117,7 @@ async def test_split_reads_do_not_change_messages(seed: int) -> None:
             stream += frame(b"in two ", TEXT, fin=False) + frame(b"pieces", 0)
     stream += frame(struct.pack("!H", 1000), CLOSE)
     received: list[object] = []
-    protocol = await connected_protocol(received)
+    protocol = await connected_protocol(received, takes=takes)
 
     while stream:
         cut = random_.choice([1, 2, 7, 100, 3_000, 80_000])
@@ -149,5 +156,9 @@ async def test_reading_pauses_while_the_inbox_is_full() -> None:
     protocol.data_received(frame(b"{}"))
 
     assert (paused_before, protocol.read_paused) == (False, True)
+    assert len(protocol.writer.take_texts()) == INBOX_LIMIT
+    waiting = asyncio.create_task(protocol.receive())
+    await eventually(lambda: not protocol.read_paused)
+    waiting.cancel()
     for task in protocol.tasks:
         task.cancel()
