@@ -17,6 +17,7 @@ from tests.races.bob import (
     splits,
 )
 from tests.races.runs import GUN, Fix
+from tests.races.shapes import track
 
 # -- start
 
@@ -270,6 +271,31 @@ def test_a_runner_who_appears_at_the_finish_an_hour_later_has_not_finished() -> 
     assert state.status != "finished"
     assert not splits(seen)
     assert state.progress == pytest.approx(599 * 3 - 15, abs=5)
+
+
+def test_a_slow_phone_after_an_hour_in_a_dead_zone_has_finished() -> None:
+    bobs = guide(STRAIGHT, 9_000)
+    run = [at(second, 2.4 * second) for second in range(-600, 601, 600)]
+    state, seen = follow(bobs, [*run, at(4_260, 10_010), at(4_860, 10_005)])
+
+    assert state.status == "finished"
+    assert [passing.mark for passing in splits(seen)] == [0, 1, 99]
+
+
+@pytest.mark.parametrize(("speed", "silence"), [(4.2, 260), (4.8, 240)])
+def test_standing_at_the_line_after_a_silence_is_a_finish(
+    speed: float, silence: int
+) -> None:
+    laps = course(*track(Random(1), 2_000))
+    run = running(laps, 0, 260, speed=speed)
+    # Others are possible: a rest at the line, one to three laps before the end.
+    stands = [
+        Fix(GUN + 1000 * second, *laps.point_at(laps.length - 6))
+        for second in range(260 + silence, 320 + silence)
+    ]
+    state, _ = follow(guide(laps), run + stands)
+
+    assert state.status == "finished"
 
 
 def test_a_silence_over_the_finish_is_interpolated() -> None:

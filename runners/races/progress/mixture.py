@@ -53,6 +53,8 @@ LOST_S = 150.0
 REJOIN_COST = 6.0
 REJOIN_FAR_COST = 14.0
 REJOIN_NEAR_M = 300.0
+# Runners stop at the finish, so a stop within this distance of it is no surprise.
+FINISH_AREA_M = 45.0
 # The longest time that a single fix adds to the misfits.
 SPELL_S = 100.0
 
@@ -156,8 +158,11 @@ class Mixture:
         else:
             places = self._line.along(now.spot, noise, distance, variance, low, high)
         nearest = min([place.beside for place in places], default=math.inf)
+        ends = hypothesis.distance >= self._finish - FINISH_AREA_M
         return [
-            _observed(hypothesis, motion, place, now.t, noise, silent, seconds, usual)
+            _observed(
+                *(hypothesis, motion, place, now.t, noise, silent, seconds, usual, ends)
+            )
             for place in places
             if place.beside <= now.limit
         ], nearest
@@ -218,8 +223,12 @@ def _observed(
     silent: bool,
     seconds: float,
     usual: float,
+    ends: bool,
 ) -> Hypothesis:
-    """Return the posterior of a hypothesis at a place that fits the fix."""
+    """Return the posterior of a hypothesis at a place that fits the fix.
+
+    `ends`: the runner was at the finish, and may have stopped there.
+    """
     distance, speed, variance, covariance, speed_variance = motion
     ahead = place.distance - distance
     if not silent and place.inside:
@@ -234,7 +243,9 @@ def _observed(
             return _born(place, t, cost, noise, usual)
     else:
         own = square if place.inside else ahead * ahead / variance
-        cost = place.cost + 8 * math.log1p(own / 8) - own
+        cost = place.cost - own
+        if not (ends and ahead < 0):
+            cost += 8 * math.log1p(own / 8)
         cost *= min(max(seconds / FITTING_S, LASTING_S / FITTING_S), 1.0)
     if square > DOUBT_SQUARE:
         # Runners stop and turn, so the motion is less certain than assumed.

@@ -46,8 +46,10 @@ SURE_SHARE = 0.9
 UNDECIDED_S = 100.0
 # Runners lost by map matching are at the finish within this distance of it.
 FINISH_AREA_M = 150.0
-# Runners who appear at the finish after this time without a fix have not run there.
+# Runners who appear at the finish after this time without a fix may have come by bus.
+# They have run there if they were about as fast as before: at this share of their pace.
 UNSEEN_S = 3_600.0
+UNSEEN_PACE_SHARE = 0.75
 # A place farther back than this is not noise: checkpoints are passed again.
 CORRECTED_M = 150.0
 
@@ -175,9 +177,7 @@ class Running:
         share = share_of_best(hypotheses, around, self._finish)
         state.status, state.rode = "started", False
         state.unsure = 0 if share >= SURE_SHARE else state.unsure or now.t
-        since = (best.since if best.since > certain.t else now.t) - certain.t
-        if since > UNSEEN_S * 1000 and best.distance > self._finish - FINISH_AREA_M:
-            # A runner who appears at the finish after an hour may have come by bus.
+        if self._came_by_bus(state, best, certain, usual):
             return Seen(certain.distance, lost_for(usual, now.t, certain))
         undecided = state.unsure and now.t - state.unsure < UNDECIDED_S * 1000
         coarse = (
@@ -187,6 +187,19 @@ class Running:
         if undecided or coarse or state.fast:
             return self._seen(hypotheses)
         return self._count(state, now, best, certain, usual)
+
+    def _came_by_bus(
+        self, state: State, best: Hypothesis, certain: Node, usual: float
+    ) -> bool:
+        """Return whether a runner who appears at the finish may not have run there."""
+        seen = best.since if best.since > certain.t else state.unsure or state.t
+        since = (seen - certain.t) / 1000
+        ran = best.distance - certain.distance
+        return (
+            since > UNSEEN_S
+            and best.distance > self._finish - FINISH_AREA_M
+            and ran < UNSEEN_PACE_SHARE * usual * since
+        )
 
     def _seen(self, hypotheses: Sequence[Hypothesis]) -> Seen:
         progress = min(max(hypotheses[0].distance, self._start), self._finish)
