@@ -1,12 +1,14 @@
 """Measure `eta.json` with spectators who have chosen a place.
 
-    python -m bench.eta [--spectators 15000] [--seconds 20]
+    python -m bench.eta [--spectators 15000] [--seconds 60] [--every SECONDS]
 
 Each spectator follows up to three of 200 runners and has chosen a place: most of them
-a checkpoint, the others any of 40 places. Like a page, each asks every 20 s, at a fixed
-time of its own. Latencies count from that time, so that a server that falls behind
-cannot hide it. Prints p50 and p99 in ms, the CPU time of the server per second and per
-request, and the responses that were no answer.
+a checkpoint, the others any of 40 places. All ask within the first 20 s, which are not
+measured; then each asks when a page would (static/js/arrivals.js), or with `--every` at
+a fixed interval. Latencies count from that time, so that a server that falls behind
+cannot hide it. Prints p50 and p99 in ms, the CPU time of the server per second
+(`cores`; `cores_idle` before anybody asks) and per request, and the responses that were
+no answer.
 """
 
 from __future__ import annotations
@@ -17,20 +19,27 @@ import json
 import random
 import time
 from collections import Counter
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from statistics import quantiles
+from typing import Any
 
 from bench.process import cpu_seconds
 from tests.factories import people  # noqa: F401 sets Django up for the next import
 from tests.races.field import make_entry, make_race
 from tests.servers import Server
 
+# When a page asks again, as in static/js/arrivals.js.
 EVERY_S = 20.0
+LONGEST_S = 120.0
+SILENT_EVERY_S = 60.0
+SHARE = 0.2
 RUNNERS = 200
 CHECKPOINTS_M = (2_500, 5_000, 7_500, 10_000)
 AT_CHECKPOINT = 0.8
 PLACES = 40
-CONNECTIONS = 32
-WARM_UP_S = 3.0
+CONNECTIONS = 512
+IDLE_S = 5.0
 
 
 def make_field() -> None:
@@ -50,57 +59,109 @@ def path_of(chance: random.Random) -> str:
     return f"/races/ten/eta.json?at={place}&runners={runners}"
 
 
-async def ask(
-    port: int, due: asyncio.Queue[tuple[float, str]], found: list[tuple[float, str]]
-) -> None:
-    """Send requests on one connection; record latency (s) and status."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    while True:
-        at, path = await due.get()
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        await reader.readexactly(int(head.partition("content-length: ")[2].split()[0]))
-        found.append((time.perf_counter() - at, head.split()[1]))
-        due.task_done()
+@dataclass
+class Ask:
+    """One request: when it is due (s), whose it is, and what came of it."""
+
+    due: float
+    spectator: int
+    latency: float = 0.0
+    status: str = ""
 
 
-async def run(port: int, paths: list[str], seconds: float) -> list[tuple[float, str]]:
-    """Ask at the spectators' times; return the latencies and statuses."""
-    due: asyncio.Queue[tuple[float, str]] = asyncio.Queue()
-    found: list[tuple[float, str]] = []
-    asking = [asyncio.create_task(ask(port, due, found)) for _ in range(CONNECTIONS)]
-    begin, gap = time.perf_counter(), EVERY_S / len(paths)
-    for n in range(int(seconds / gap)):
-        at = begin + n * gap
-        await asyncio.sleep(max(0.0, at - time.perf_counter()))
-        due.put_nowait((at, paths[n % len(paths)]))
-    await due.join()
-    for task in asking:
-        task.cancel()
-    return found
+class Crowd:
+    """Spectators who ask at their own times."""
+
+    def __init__(self, port: int, paths: list[str], every: float | None) -> None:
+        self.port = port
+        self.paths = paths
+        self.every = every
+        begin = time.perf_counter()
+        self.due = [(begin + EVERY_S * n / len(paths), n) for n in range(len(paths))]
+        heapify(self.due)
+        self.found: list[Ask] = []
+
+    async def run(self, seconds: float) -> list[Ask]:
+        """Ask for some seconds; return the requests that were due in them."""
+        asks: asyncio.Queue[Ask] = asyncio.Queue()
+        asking = [asyncio.create_task(self._ask(asks)) for _ in range(CONNECTIONS)]
+        self.found = []
+        end = time.perf_counter() + seconds
+        while (now := time.perf_counter()) < end:
+            while self.due and self.due[0][0] <= now:
+                asks.put_nowait(Ask(*heappop(self.due)))
+            await asyncio.sleep(0.002)
+        await asks.join()
+        for task in asking:
+            task.cancel()
+        return self.found
+
+    async def _ask(self, asks: asyncio.Queue[Ask]) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        while True:
+            ask = await asks.get()
+            if reader.at_eof():
+                # The server ends connections that have been idle for 5 s.
+                writer.close()
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            path = self.paths[ask.spectator]
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            length = int(head.partition("content-length: ")[2].split()[0])
+            body = await reader.readexactly(length)
+            ask.latency = time.perf_counter() - ask.due
+            ask.status = head.split()[1]
+            self.found.append(ask)
+            wait = self.every or wait_of(json.loads(body))
+            heappush(self.due, (ask.due + wait, ask.spectator))
+            asks.task_done()
+
+
+def wait_of(answer: dict[str, Any]) -> float:
+    """Return after how many seconds a page asks again."""
+    return min(_wait(runner, answer["time"]) for runner in answer["runners"])
+
+
+def _wait(runner: dict[str, Any], now: int) -> float:
+    statuses = {passed["status"] for passed in runner["passes"]}
+    is_silent = runner["probable"] or statuses & {"silent", "off_course"}
+    left: list[float] = [
+        SHARE * (passed["at"] - now) / 1000
+        for passed in runner["passes"]
+        if passed["status"] == "expected"
+    ]
+    longest = SILENT_EVERY_S if is_silent else LONGEST_S
+    return max(EVERY_S, min([longest, *left]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spectators", type=int, default=15_000)
-    parser.add_argument("--seconds", type=float, default=EVERY_S)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--every", type=float)
     options = parser.parse_args()
     chance = random.Random(1)  # noqa: S311
     paths = [path_of(chance) for _ in range(options.spectators)]
     with Server() as server:
         server.database(make_field)
-        asyncio.run(run(server.port, paths, WARM_UP_S))
+        idle = cpu_seconds(server.pid)
+        time.sleep(IDLE_S)
+        idle = (cpu_seconds(server.pid) - idle) / IDLE_S
+        crowd = Crowd(server.port, paths, options.every)
+        asyncio.run(crowd.run(EVERY_S))
         before, begin = cpu_seconds(server.pid), time.perf_counter()
-        found = asyncio.run(run(server.port, paths, options.seconds))
+        found = asyncio.run(crowd.run(options.seconds))
         spent, past = cpu_seconds(server.pid) - before, time.perf_counter() - begin
-    cuts = quantiles((1000 * latency for latency, _ in found), n=100)
-    failed = Counter(status for _, status in found if status != "200")
+    cuts = quantiles((1000 * ask.latency for ask in found), n=100)
+    failed = Counter(ask.status for ask in found if ask.status != "200")
     result = {
         "spectators": options.spectators,
         "requests": len(found),
+        "requests_per_s": round(len(found) / past, 1),
         "p50_ms": round(cuts[49], 1),
         "p99_ms": round(cuts[98], 1),
         "cores": round(spent / past, 3),
+        "cores_idle": round(idle, 3),
         "ms_per_request": round(1000 * spent / len(found), 3),
         "failed": dict(failed),
     }

@@ -137,11 +137,18 @@ class CoalescedReads(Generic[K, V]):
     """
 
     def __init__(
-        self, function: Callable[[Sequence[K]], Mapping[K, V]], most: int
+        self,
+        function: Callable[[Sequence[K]], Mapping[K, V]],
+        most: int,
+        *,
+        every_s: float = 0.0,
     ) -> None:
         self._function = function
         # Limit of the keys of one call, unless a single request has more.
         self._most = most
+        # The least time between two calls while one is enough for all that wait.
+        self._every_s = every_s
+        self._next_at = 0.0
         self._waiting: deque[Batch[K, V]] = deque()
         self._reader: asyncio.Task[None] | None = None
 
@@ -160,6 +167,9 @@ class CoalescedReads(Generic[K, V]):
     async def _read(self) -> None:
         try:
             while self._waiting:
+                if len(self._waiting) == 1:
+                    await asyncio.sleep(self._next_at - time.monotonic())
+                self._next_at = time.monotonic() + self._every_s
                 batch = self._waiting.popleft()
                 try:
                     found = await read(self._function, list(batch.keys))

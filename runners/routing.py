@@ -10,6 +10,7 @@ from runners.intake.endpoint import PREFIX, intake
 from runners.serving.bodies import with_bounded_bodies
 from runners.serving.liveness import PATH as HEALTH
 from runners.serving.liveness import healthz
+from runners.views.races.eta import with_arrivals
 
 # Channels routes ASGI applications by Django's patterns, whose types expect views.
 _speak: Any = speak
@@ -23,8 +24,9 @@ websocket_application = URLRouter(
 def http_application(pages: Any) -> Any:
     """Return the HTTP application: what needs no middleware, and `pages` for the rest.
 
-    That is the intake for phones, and the liveness check.
+    That is the intake for phones, the liveness check and a crowd's arrival times.
     """
+    pages = with_arrivals(pages)
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"].startswith(PREFIX):

@@ -25,6 +25,7 @@ from runners.serving.garbage_collection import FullCollections
 from runners.serving.operator_socket import OperatorSocket
 from runners.serving.pruning import DailyPruning
 from runners.subscriptions.access_monitor import AccessMonitor
+from runners.subscriptions.arrival_reads import ArrivalReads
 from runners.subscriptions.runner_reads import RunnerReads
 from runners.subscriptions.topic_registry import TopicRegistry
 
@@ -68,6 +69,7 @@ class Process:
         self.pipeline = Pipeline(self.hub, self.recorder)
         self.topics = TopicRegistry(self.hub)
         self.runner_reads = RunnerReads()
+        self.arrival_reads = ArrivalReads()
         self.access_monitor = AccessMonitor(self.pipeline, self.topics)
         self.admission = Admission(self.hub)
         self.tokens = TokenCache()

@@ -2,7 +2,13 @@
 
 import { requestNamed } from "./named.js";
 
+// How long to wait with the next request: a share of the time until the runner arrives,
+// within limits. A place that is passed, or far away, changes little.
 const EVERY_MS = 20_000;
+const LONGEST_MS = 120_000;
+const SHARE = 0.2;
+// Where silent runners are becomes less certain with time.
+const SILENT_EVERY_MS = 60_000;
 
 /**
  * One pass of a place by a runner. Times are in ms, or null if unknown.
@@ -17,7 +23,12 @@ const EVERY_MS = 20_000;
  * @typedef {{progress: number, from: number, to: number}} Probable
  */
 
-/** The arrivals at places, requested again every 20 s while the page shows them. */
+/**
+ * @typedef {{askedAt: number, wait: number, arrivals: Arrival[] | null}} Kept
+ * `arrivals` is null before the first response. `wait`: until the next request, ms.
+ */
+
+/** The arrivals at places, requested again while the page shows them. */
 export class Arrivals {
   #url;
   #headers;
@@ -25,8 +36,8 @@ export class Arrivals {
   #fetch;
   /**
    * By race and place, then by runner, since a place is shown for different runners at
-   * the same time. `arrivals` is null before the first response.
-   * @type {Map<string, Map<string, {askedAt: number, arrivals: Arrival[] | null}>>}
+   * the same time.
+   * @type {Map<string, Map<string, Kept>>}
    */
   #kept = new Map();
   /** @type {Map<string, Probable>} by race and runner */
@@ -57,13 +68,13 @@ export class Arrivals {
     const key = `${slug} ${place}`;
     const kept = this.#kept.get(key) ?? new Map();
     this.#kept.set(key, kept);
-    const isOlder = (/** @type {number} */ age) => (/** @type {string} */ code) =>
-      !(time - kept.get(code)?.askedAt <= age);
-    if (codes.some(isOlder(EVERY_MS))) {
-      // Include those that will soon be outdated, to have one request for all.
-      const old = codes.filter(isOlder(EVERY_MS / 2)).sort();
+    const age = (/** @type {string} */ code) => time - (kept.get(code)?.askedAt ?? -Infinity);
+    if (codes.some((code) => age(code) > (kept.get(code)?.wait ?? 0))) {
+      // Include those that will be outdated soon, to have one request for all.
+      const old = codes.filter((code) => age(code) > EVERY_MS / 2).sort();
       for (const code of old) {
-        kept.set(code, { askedAt: time, arrivals: kept.get(code)?.arrivals ?? null });
+        const arrivals = kept.get(code)?.arrivals ?? null;
+        kept.set(code, { askedAt: time, wait: EVERY_MS, arrivals });
       }
       this.#request(kept, this.#url.replace("SLUG", slug), place, old);
     }
@@ -89,14 +100,14 @@ export class Arrivals {
   tidy(time) {
     for (const [key, kept] of this.#kept) {
       for (const [code, { askedAt }] of kept) {
-        if (time - askedAt > 3 * EVERY_MS) kept.delete(code);
+        if (time - askedAt > 2 * LONGEST_MS) kept.delete(code);
       }
       if (kept.size === 0) this.#kept.delete(key);
     }
   }
 
   /**
-   * @param {Map<string, {askedAt: number, arrivals: Arrival[] | null}>} kept
+   * @param {Map<string, Kept>} kept
    * @param {string} url
    * @param {string} place
    * @param {string[]} codes
@@ -112,7 +123,9 @@ export class Arrivals {
         }
         for (const code of named) {
           const known = kept.get(code);
-          if (known) known.arrivals = arrivals.filter((arrival) => arrival.code === code);
+          if (!known) continue;
+          known.arrivals = arrivals.filter((arrival) => arrival.code === code);
+          known.wait = waitOf(known.arrivals, this.probable(answer.race, code), answer.time);
         }
       }
     } catch {
@@ -132,6 +145,20 @@ export function readArrivals(answer) {
   return answer.runners.flatMap((/** @type {any} */ { runner, passes }) =>
     passes.map((/** @type {any} */ pass) => ({ code: runner, ...pass })),
   );
+}
+
+/**
+ * Return how long the passes of a runner stay useful, in ms.
+ * @param {Arrival[]} passes
+ * @param {Probable | null} probable
+ * @param {number} time when they were computed
+ */
+function waitOf(passes, probable, time) {
+  const isSilent = probable || passes.some(({ status }) => ["silent", "off_course"].includes(status));
+  const ahead = passes.filter(({ status }) => status === "expected");
+  const left = ahead.map(({ at }) => SHARE * ((at ?? time) - time));
+  const longest = isSilent ? SILENT_EVERY_MS : LONGEST_MS;
+  return Math.max(EVERY_MS, Math.min(longest, ...left));
 }
 
 /** @param {Arrival} a @param {Arrival} b */

@@ -1,7 +1,7 @@
 // Requests about named runners, or about a whole field.
 
 const PATIENCE_MS = 10_000;
-// Runners that one request may name, as on the server (views/races/eta.py, listing.py).
+// Runners that one request may name, as on the server (arrival_reads.py, listing.py).
 const RUNNER_LIMIT = 100;
 // Rows of one request, the limit of the server.
 const ROW_LIMIT = 2000;

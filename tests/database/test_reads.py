@@ -151,3 +151,16 @@ async def test_an_error_of_the_driver_is_one_of_the_database() -> None:
     with pytest.raises(DatabaseUnavailable):
         await database.read(fail)
     await asyncio.to_thread(database.close_connections)
+
+
+async def test_calls_for_a_crowd_keep_their_distance() -> None:
+    recorded = RecordedReads()
+    reads = CoalescedReads(recorded, 10, every_s=3_600.0)
+    await reads.read([1])
+    waiting = [asyncio.create_task(reads.read([n])) for n in (2, 3)]
+    for _ in range(3 * database.THREADS):
+        await database.read(int)
+    assert recorded.calls == [[1]]
+    for task in [*waiting, reads._reader]:
+        assert task is not None
+        task.cancel()

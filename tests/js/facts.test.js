@@ -126,22 +126,51 @@ test("the distance to me is shown only if it is known", () => {
 
 test("arrivals are requested once, cached, and requested again when they are old", async () => {
   const requested = [];
+  const pass = { status: "expected", at: NOW + MINUTE };
   const arrivals = new Arrivals({
     url: "/races/SLUG/eta.json",
     headers: {},
     onChange: () => {},
     fetch: async (url) => {
       requested.push(url);
-      return { ok: true, json: async () => ({ runners: [{ runner: "bob", passes: [{ at: NOW }] }] }) };
+      const runners = [{ runner: "bob", passes: [pass] }];
+      return { ok: true, json: async () => ({ race: "half", time: NOW, runners }) };
     },
   });
   assert.equal(arrivals.at("half", "15000", ["bob"], 0), null);
   await new Promise((resolve) => setTimeout(resolve));
-  assert.deepEqual(arrivals.at("half", "15000", ["bob"], 10), [{ code: "bob", at: NOW }]);
+  assert.deepEqual(arrivals.at("half", "15000", ["bob"], 10), [{ code: "bob", ...pass }]);
   assert.deepEqual(requested, ["/races/half/eta.json?at=15000&runners=bob"]);
   arrivals.at("half", "15000", ["bob"], 30_000);
   arrivals.at("half", "15000", ["bob", "eve"], 30_001);
   assert.equal(requested.length, 3);
+});
+
+test("arrivals are requested more rarely, the later they are", async () => {
+  const waits = async (/** @type {any} */ answer) => {
+    let requests = 0;
+    const arrivals = new Arrivals({
+      url: "/races/SLUG/eta.json",
+      headers: {},
+      onChange: () => {},
+      fetch: async () => {
+        requests += 1;
+        const runners = [{ runner: "bob", ...answer }];
+        return { ok: true, json: async () => ({ race: "half", time: NOW, runners }) };
+      },
+    });
+    for (let second = 0; ; second++) {
+      arrivals.at("half", "15000", ["bob"], 1000 * second);
+      await new Promise((resolve) => setTimeout(resolve));
+      if (requests === 2) return second - 1;
+    }
+  };
+  const passes = (minutes) => [{ status: "expected", at: NOW + minutes * MINUTE }];
+  assert.equal(await waits({ passes: passes(1) }), 20);
+  assert.equal(await waits({ passes: passes(5) }), 60);
+  assert.equal(await waits({ passes: passes(60) }), 120);
+  assert.equal(await waits({ passes: [{ status: "passed", at: NOW }] }), 120);
+  assert.equal(await waits({ passes: passes(60), probable: { progress: 1 } }), 60);
 });
 
 test("arrivals of more runners than the limit are requested in parts", async () => {

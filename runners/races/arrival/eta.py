@@ -38,7 +38,8 @@ SILENT_AFTER_S = 600.0
 # be anywhere on a marathon.
 PROBABLE_FROM_S = 120.0
 PROBABLE_TO_S = 3_600.0
-PROBABLE_STEPS = 80
+# A curve has a range per this share of the course ahead: 260 m of a marathon.
+CURVE_STEPS = 160
 # How long ago positions are sampled, besides splits. Enough samples to tell a wobble
 # from a drift, and too few for walks and traffic lights to look like a drift.
 RECENT_S = (0, 200, 400, 600, 800, 1000, 1500, 2000, 2500, 3000)
@@ -167,6 +168,34 @@ class Slopes:
         return np.asarray(distances + shown * self.extra(distances))
 
 
+class Curve:
+    """The ranges of a runner at all places ahead, by interpolation.
+
+    Computing them takes as long as for one place, and they stay the same until the
+    runner is seen again. Only for runners who have run far enough for a range.
+    """
+
+    def __init__(self, samples: Sequence[Passed], slopes: Slopes, prior: Prior) -> None:
+        known = _forward(samples)
+        here = known[-1]
+        self.distances: Floats = np.linspace(
+            here.distance, slopes.length, CURVE_STEPS + 1
+        )
+        ahead = self.distances[1:].tolist()
+        # The finish may be the last place already: its range is its time.
+        ranges = _ranges(ahead, known, slopes, prior) if ahead[0] > here[1] else {}
+        rows = [ranges.get(distance, (here.time,) * 3) for distance in ahead]
+        # The earliest, middle and latest times at the distances.
+        self.times: Floats = np.array([(here.time,) * 3, *rows]).T
+
+    def ranges(self, ahead: Sequence[float]) -> dict[float, tuple[float, float, float]]:
+        """Return the earliest, middle and latest time at each distance ahead."""
+        early, middle, late = (
+            np.interp(ahead, self.distances, times).tolist() for times in self.times
+        )
+        return dict(zip(ahead, zip(early, middle, late, strict=True), strict=True))
+
+
 def slope_cost(slope: Floats) -> Floats:
     """Return the extra cost of a slope (metres per metre) relative to flat ground."""
     i = np.clip(slope, -STEEPEST_MEASURED, STEEPEST_MEASURED)
@@ -184,12 +213,14 @@ def arrivals(
     prior: Prior | None = None,
     last_fix_at: float | None = None,
     status: str = "started",
+    curve: Curve | None = None,
 ) -> list[Arrival]:
     """Return the arrival of a runner for each pass of a place.
 
     `samples`: passed places, oldest first, the first is the start. `prior`: learned
     coefficients, by default the shipped ones. `last_fix_at`: time of the phone's last
-    fix. `status`: that of the entry.
+    fix. `status`: that of the entry. `curve`: computed from the same samples, for many
+    places; without it the ranges of these passes are computed.
 
     If the last position comes from a mat, the status is "expected" until the range
     ends, then "silent".
@@ -210,11 +241,13 @@ def arrivals(
         why_not = "silent" if lost else "off_course"
     elif _is_early(known):
         why_not = "too_early"
-    ranges = (
-        {}
-        if why_not or not ahead
-        else _ranges(ahead, known, slopes, prior or shipped())
-    )
+    ranges: dict[float, tuple[float, float, float]] = {}
+    if ahead and not why_not:
+        ranges = (
+            curve.ranges(ahead)
+            if curve
+            else _ranges(ahead, known, slopes, prior or shipped())
+        )
     found = []
     for number, distance in enumerate(passes, start=1):
         if here is not None and distance <= here.distance:
@@ -239,6 +272,7 @@ def probable_place(
     prior: Prior | None = None,
     last_fix_at: float | None = None,
     status: str = "started",
+    curve: Curve | None = None,
 ) -> Probable | None:
     """Return where a silent runner probably is, or None if that is unknown.
 
@@ -252,11 +286,9 @@ def probable_place(
     silence = now - max(here.time, last_fix_at or here.time)
     if silence < PROBABLE_FROM_S or now - here.time > PROBABLE_TO_S:
         return None
-    ahead = np.linspace(here.distance, slopes.length, PROBABLE_STEPS + 1)[1:].tolist()
-    ranges = _ranges(ahead, known, slopes, prior or shipped())
-    times = np.array([ranges[distance] for distance in ahead]).T
+    curve = curve or Curve(samples, slopes, prior or shipped())
     far, middle, near = (
-        float(np.interp(now, [here.time, *of], [here.distance, *ahead])) for of in times
+        float(np.interp(now, times, curve.distances)) for times in curve.times
     )
     return Probable(middle, near, far)
 
@@ -276,6 +308,11 @@ def latest_arrival(
     here = known[-1]
     begin, end = slopes.effort(np.array([here.distance, distance]), 1.0)
     return float(here.time + (end - begin) / WALKING_MPS)
+
+
+def is_predictable(samples: Sequence[Passed]) -> bool:
+    """Return whether a runner has run far enough for a prediction."""
+    return not _is_early(_forward(samples))
 
 
 def _is_early(known: Sequence[Passed]) -> bool:

@@ -31,7 +31,7 @@ AGE_S = 2.0
 # Rows of a response: the default and the limit.
 DEFAULT_ROWS = 100
 MAX_ROWS = 2_000
-# Runners that one request may name, as for arrivals (eta.py).
+# Runners that one request may name, as for arrivals (arrival_reads.py).
 MAX_NAMED = 100
 
 
