@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from runners.models import (
@@ -80,54 +80,58 @@ def _check_limits(subscription: Subscription, entries: int, distances: int) -> N
 def record_arrivals(now: datetime) -> int:
     """Create news and deliveries of passes that are due; return their number.
 
-    Causes a query while nobody waits, otherwise up to six more for each race.
+    Causes a query while nobody waits, otherwise up to nine more for each race. Reads
+    the passes that somebody waits for, however many do, and the alerts that are due.
     """
-    waiting = ArrivalAlert.objects.filter(
-        Q(warned=None) | Q(warned__gt=min(WARNINGS_MIN)),
-        entry__in=Entry.objects.shown().filter(status=Entry.Status.STARTED),
-    ).select_related("entry")
-    by_race: dict[int, list[ArrivalAlert]] = defaultdict(list)
-    for alert in waiting:
-        by_race[alert.entry.race_id].append(alert)
-    races = Race.objects.defer("line").in_bulk(by_race)
+    awaited = _waiting().filter(entry__race=OuterRef("pk"))
+    races = Race.objects.filter(Exists(awaited), ends__gte=now).defer("line")
     return sum(
         _notify(alert, minutes, at, now)
-        for race, alerts in by_race.items()
-        for alert, minutes, at in _due(races[race], alerts, now)
+        for race in races
+        for alert, minutes, at in _due(race, now)
     )
 
 
-def _due(
-    race: Race, alerts: Sequence[ArrivalAlert], now: datetime
-) -> Iterator[tuple[ArrivalAlert, int, datetime]]:
+def _waiting(minutes: int = min(WARNINGS_MIN)) -> QuerySet[ArrivalAlert]:
+    """Return the alerts of running runners without a notification of these minutes."""
+    return ArrivalAlert.objects.filter(
+        Q(warned=None) | Q(warned__gt=minutes),
+        entry__in=Entry.objects.shown().filter(status=Entry.Status.STARTED),
+    )
+
+
+def _due(race: Race, now: datetime) -> Iterator[tuple[ArrivalAlert, int, datetime]]:
     """Find the alerts that are due, the minutes left and the time of the pass."""
-    expected = _expected(race, alerts, now)
-    for alert in alerts:
-        if (at := expected.get((alert.entry_id, alert.distance))) is None:
-            continue
+    due: dict[int, dict[tuple[int, float], float]] = defaultdict(dict)
+    for passing, at in _expected(race, now).items():
         left = (at - now.timestamp()) / MINUTE_S
-        minutes = next((n for n in WARNINGS_MIN if left <= n), None)
-        if minutes is not None and (alert.warned is None or minutes < alert.warned):
-            yield alert, minutes, datetime.fromtimestamp(at, UTC)
+        if minutes := next((n for n in WARNINGS_MIN if left <= n), None):
+            due[minutes][passing] = at
+    for minutes, passes in due.items():
+        entries = {entry for entry, _ in passes}
+        unsent = _waiting(minutes).filter(entry__in=entries).select_related("entry")
+        for alert in unsent.iterator():
+            if moment := passes.get((alert.entry_id, alert.distance)):
+                yield alert, minutes, datetime.fromtimestamp(moment, UTC)
 
 
-def _expected(
-    race: Race, alerts: Sequence[ArrivalAlert], now: datetime
-) -> dict[tuple[int, float], float]:
-    """Map entries and distances that are still ahead to the time of the pass (s)."""
+def _expected(race: Race, now: datetime) -> dict[tuple[int, float], float]:
+    """Map awaited passes (entry, metres) that are still ahead to their times (s)."""
     ground = ground_of(race)
     if ground.slopes is None:
         return {}
-    distances: dict[int, set[float]] = defaultdict(set)
-    for alert in alerts:
-        distances[alert.entry_id].add(alert.distance)
-    rows = rows_of(race, ground, {alert.entry.runner_id for alert in alerts})
+    awaited = _waiting().filter(entry__race=race)
+    distances: dict[int, list[float]] = defaultdict(list)
+    passes = awaited.values_list("entry__runner", "distance").distinct()
+    for runner, distance in passes.order_by("distance"):
+        distances[runner].append(distance)
+    rows = rows_of(race, ground, list(distances))
     samples = samples_of(rows, now)
     return {
         (row.entry, found.distance): found.at
         for row in rows
         for found in arrivals(
-            sorted(distances[row.entry]),
+            distances[row.runner],
             samples[row.runner],
             ground.slopes,
             now=now.timestamp(),

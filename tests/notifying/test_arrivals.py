@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models.signals import post_init
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from runners.models import ArrivalAlert, Entry, Runner, Subscription
+from runners.models import ArrivalAlert, Entry, Race, Runner, Subscription
 from runners.notifying import arrival_alerts
 from runners.notifying.arrival_alerts import arrival_alerts_set, record_arrivals
 from runners.notifying.notifier import Notifier
@@ -141,6 +142,29 @@ def test_the_queries_do_not_grow_with_the_places_of_a_race(
             assert record_arrivals(timezone.now()) == 0
         counts.append(len(queries))
     assert counts[1] == counts[2]
+
+
+def test_alerts_that_are_not_due_are_not_loaded(ann: Entry, browser: Browser) -> None:
+    choose(browser, distances=[9_900])
+    kept = ArrivalAlert.objects.get()
+    loaded: list[int] = []
+
+    def record_alert(sender: object, instance: ArrivalAlert, **_: Any) -> None:
+        loaded.append(instance.pk)
+
+    post_init.connect(record_alert, sender=ArrivalAlert)
+    try:
+        assert record_arrivals(timezone.now()) == 0
+        assert loaded == []
+        # Those of races that are over are not even counted.
+        Race.objects.update(ends=timezone.now())
+        with CaptureQueriesContext(connection) as queries:
+            assert record_arrivals(timezone.now() + timedelta(hours=1)) == 0
+        assert len(queries) == 1
+        assert loaded == []
+    finally:
+        post_init.disconnect(record_alert, sender=ArrivalAlert)
+    assert kept.warned is None
 
 
 def test_a_runner_who_hides_meanwhile_is_not_notified(
