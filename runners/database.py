@@ -80,6 +80,11 @@ _work_pool = Pool(1, thread_name_prefix="work")
 _work_pool.timeout = 60.0
 # Reserved for rights, which must be checked under any load.
 _rights_pool = Pool(1, thread_name_prefix="rights")
+# The thread for the snapshots of topics. One of a marathon takes half a second of CPU,
+# which is more than TIMEOUT_S by the clock on a machine that is busy; a client that
+# asked again after an error would never get one.
+_snapshot_pool = Pool(1, thread_name_prefix="snapshots")
+_snapshot_pool.timeout = 60.0
 
 
 class DatabaseUnavailable(Exception):
@@ -103,6 +108,13 @@ async def read_rights(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
 async def work(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function that may take longer, in the thread for long work."""
     return await _call(_work_pool, partial(function, *args, **kwargs))
+
+
+async def read_snapshot(
+    function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Call a function like `read`, in the thread for the snapshots of topics."""
+    return await _call(_snapshot_pool, partial(function, *args, **kwargs))
 
 
 async def _call(pool: Pool, function: Callable[[], T]) -> T:
@@ -229,7 +241,9 @@ def prepare_connection() -> None:
 def close_connections() -> None:
     """Close the threads' connections, so that a test database can be deleted."""
     barrier = [_pool.submit(_close_one) for _ in range(THREADS * 4)]
-    barrier += [pool.submit(_close_one) for pool in (_rights_pool, _work_pool)]
+    barrier += [
+        pool.submit(_close_one) for pool in (_rights_pool, _work_pool, _snapshot_pool)
+    ]
     for done in barrier:
         done.result()
 

@@ -222,7 +222,9 @@ class Topic:
             shared.bodies.done()
             and (now - shared.at > SNAPSHOT_MAX_AGE_S or shared.bodies.exception())
         ):
-            bodies = asyncio.create_task(database.read(self._encode_snapshot, blockers))
+            bodies = asyncio.create_task(
+                database.read_snapshot(self._encode_snapshot, blockers)
+            )
             shared = self._snapshots[blockers] = SharedSnapshot(bodies, now)
             self._start(self._backfill_readers(now_ms(), shared))
         shared.readers.append(outbox)
@@ -338,7 +340,7 @@ class Topic:
     # -- in the event loop
 
     async def _load(self) -> None:
-        self._version, self.items = await database.read(self._read)
+        self._version, self.items = await database.read_snapshot(self._read)
 
     async def _poll(self) -> None:
         while True:

@@ -121,6 +121,29 @@ async def test_reads_wait_in_the_queue_but_not_for_an_unavailable_database(
     await asyncio.to_thread(database.close_connections)
 
 
+async def test_a_snapshot_may_take_longer_than_other_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(database, "time", clock)
+    started = threading.Event()
+    may_end = threading.Event()
+
+    def hold() -> str:
+        started.set()
+        assert may_end.wait(PATIENCE_S)
+        return "snapshot"
+
+    reading = asyncio.create_task(database.read_snapshot(hold))
+    await eventually(started.is_set)
+    clock.now += 2 * database.TIMEOUT_S
+    # Reads beside it have threads of their own.
+    assert await database.read(lambda: 7) == 7
+    may_end.set()
+    assert await reading == "snapshot"
+    await asyncio.to_thread(database.close_connections)
+
+
 async def test_a_recent_result_is_shared_and_a_failure_is_not() -> None:
     calls: list[str] = []
 

@@ -120,7 +120,10 @@ def _forget_times(patch: pytest.MonkeyPatch) -> None:
     )
     for limits in (cheering.cheers_for, cheering.cheers_of_sender):
         patch.setattr(limits, "_buckets", {})
-    for pool in (database._pool, database._work_pool, database._rights_pool):
+    for pool in (
+        *(database._pool, database._work_pool),
+        *(database._rights_pool, database._snapshot_pool),
+    ):
         patch.setattr(pool, "answered_at", 0.0)
 
 
