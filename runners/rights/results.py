@@ -1,4 +1,4 @@
-"""Decides which runners the standings of a race count and name for a viewer."""
+"""Decides whom the standings of a race count and name for a viewer, and where."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
 
-from runners.models import Entry, Follow, Race, Runner
+from runners.models import Entry, Follow, LatestPosition, Race, Runner
 from runners.rights.access import visible_runners
 from runners.rights.roles import Action, may
+from runners.rights.windows import visible_from
 
 
 def shown_in_standings(
@@ -37,6 +38,27 @@ def shown_in_standings(
     seen = Q(pk__in=visible_runners(user_id, links).values("pk"))
     runners = Runner.objects.filter(seen | done, pk__in=shown.values("runner"))
     return frozenset(runners.values_list("pk", flat=True))
+
+
+def unseen_in_standings(
+    race: Race, user_id: int | None = None, links: Collection[int] = ()
+) -> frozenset[int]:
+    """Return the runners whose last position is older than a viewer's right to see it.
+
+    Their splits are results, which the right includes; their progress is not. Causes
+    one query, and up to seven more if the rights of some runners begin in the race.
+    """
+    limited = Runner.objects.filter(
+        Q(public_from__gt=race.opens)
+        | Q(visibility__in=[Runner.Visibility.FOLLOWERS, Runner.Visibility.PRIVATE]),
+        entries__race=race,
+    )
+    latest = LatestPosition.objects.filter(runner__in=limited)
+    last = dict(latest.values_list("runner", "recorded_at"))
+    if not last or (user_id is not None and _is_organiser(user_id, race)):
+        return frozenset()
+    begins = visible_from(last, user_id, links, race)
+    return frozenset(pk for pk, at in last.items() if at < begins[pk])
 
 
 def _is_organiser(user_id: int, race: Race) -> bool:

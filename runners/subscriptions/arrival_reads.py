@@ -37,6 +37,7 @@ from runners.races.course import WGS84, Course
 from runners.races.race_data import Ground, ground_of, rows_of, samples_of
 from runners.races.standings import Row
 from runners.rights.access import visible_runners
+from runners.rights.results import unseen_in_standings
 from runners.rights.windows import visible_races
 from runners.units.clock import now_ms
 from runners.units.errors import CodedError
@@ -175,7 +176,7 @@ def read_arrivals(
 ) -> dict[ArrivalsRequest, bytes | CodedError]:
     """Return the answers to requests, or their errors.
 
-    Causes three queries for each race and viewer, and five more for runners who have
+    Causes four queries for each race and viewer, and five more for runners who have
     no recent prediction.
     """
     viewers: dict[tuple[str, int | None, tuple[int, ...]], list[ArrivalsRequest]]
@@ -185,7 +186,7 @@ def read_arrivals(
     found: dict[ArrivalsRequest, bytes | CodedError] = {}
     for (slug, user, links), own in viewers.items():
         try:
-            found |= _of_viewer(slug, visible_runners(user, links), links, own)
+            found |= _of_viewer(slug, user, links, own)
         except CodedError as error:
             found |= dict.fromkeys(own, error)
     return found
@@ -193,12 +194,12 @@ def read_arrivals(
 
 def _of_viewer(
     slug: str,
-    visible: RunnerQuerySet,
+    user: int | None,
     links: Collection[int],
     requests: Sequence[ArrivalsRequest],
 ) -> dict[ArrivalsRequest, bytes | CodedError]:
     race, ground, course = _race(slug, links)
-    shown = visible.filter(
+    shown = visible_runners(user, links).filter(
         pk__in=Entry.objects.shown().filter(race=race).values("runner")
     )
     found: dict[ArrivalsRequest, bytes | CodedError] = {}
@@ -209,6 +210,9 @@ def _of_viewer(
         except CodedError as error:
             found[request] = error
     _select(race, shown, asked.values())
+    unseen = unseen_in_standings(race, user, links)
+    for of in asked.values():
+        of.runners = [pk for pk in of.runners if pk not in unseen]
     predictions = _predictions(
         race, ground, {pk for of in asked.values() for pk in of.runners}
     )

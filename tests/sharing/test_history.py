@@ -21,6 +21,7 @@ from runners.preferences.runner_settings import visibility_set
 from runners.rights.access import Viewer, followable
 from runners.rights.windows import public_from, visible_from
 from runners.units.clock import milliseconds, now_ms
+from runners.views.races.listing import forget_kept
 from tests.clients import Message, typed_client
 from tests.factories.people import (
     make_follow,
@@ -29,6 +30,7 @@ from tests.factories.people import (
     make_runner,
     make_user,
 )
+from tests.races.field import make_entry, make_race
 from tests.servers import Server
 from tests.waiting import PATIENCE_S
 
@@ -189,6 +191,34 @@ def test_a_replay_shows_the_window_of_its_race_and_nothing_from_before_a_choice(
     assert replayed() == [20]
     Runner.objects.update(public_from=now - 30 * HOUR + HOUR)
     assert replayed() == []
+
+
+def test_a_right_includes_results_and_no_progress_from_before_it(
+    client: Client,
+) -> None:
+    race = make_race()
+    entry = make_entry(race, "bob", "1", pace=0.3, visibility=Visibility.PRIVATE)
+    _, plain = make_link(entry.runner)
+    headers = {"Spectate-Share": plain}
+
+    def shown() -> tuple[Any, Any, int, int]:
+        forget_kept()
+        path = "/races/ten/standings.json?splits=1"
+        (row,) = client.get(path, headers=headers).json()["standings"]
+        eta = client.get("/races/ten/eta.json?at=9000&runners=bob", headers=headers)
+        arrivals = len(eta.json()["runners"])
+        return row["progress"], row["seen"], len(row["splits"]), arrivals
+
+    last = LatestPosition.objects.get()
+    assert last.progress is not None
+    assert shown() == (7500, None, 4, 0)
+    LatestPosition.objects.update(recorded_at=timezone.now())
+    assert shown() == (
+        round(last.progress, 1),
+        milliseconds(LatestPosition.objects.get().recorded_at),
+        4,
+        1,
+    )
 
 
 def test_runners_see_all_of_their_own_positions(
