@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from runners.models import Entry, Race
+from runners.rights.results import shown_in_standings
 from runners.rights.windows import visible_races
 
 HEIGHT_PX = 600
@@ -38,7 +39,9 @@ class EmbedForm(forms.Form):
 
     def __init__(self, *args: object, race: Race, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        entries = Entry.objects.filter(race=race).exclude(category="")
+        # As in the standings: one runner may be the only one of a category.
+        entries = Entry.objects.filter(race=race, runner__in=shown_in_standings(race))
+        entries = entries.exclude(category="")
         names = entries.order_by("category").values_list("category", flat=True)
         self.fields["category"].choices = [  # type: ignore[attr-defined]
             ("", _("All")),
