@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -33,6 +34,10 @@ RECORD = 20
 TRAIL = {"gpx": "trkpt", "TrainingCenterDatabase": "Trackpoint"}
 
 
+# One file at a time: it may take 250 MiB.
+_reading = threading.Lock()
+
+
 class FileError(ValueError):
     """A file that cannot be used; the message explains it to whoever uploads it."""
 
@@ -54,7 +59,8 @@ def read_file(content: bytes) -> list[Fix]:
                 size=MAX_BYTES >> 20
             )
         )
-    points = list(_points(content))
+    with _reading:
+        points = list(_points(content))
     if not points:
         raise FileError(_("The file has no positions. Was GPS on?"))
     timed = [point for point in points if point.t is not None]

@@ -33,6 +33,7 @@ from runners.races.entries import splits_set
 from runners.rights.roles import role_set
 from runners.timing.reads import read_of
 from runners.timing.storage import passings_store
+from runners.views.me import files
 from tests.activity_files.files import At, fit, gpx
 from tests.races.field import METRES_PER_DEGREE, make_entry, make_race
 
@@ -299,6 +300,18 @@ def test_a_preview_is_of_one_entry_only(client: Client, entry: Entry) -> None:
     done = client.post("/me/files/", forged, follow=True).text
     assert "nothing was stored" in done
     assert not Position.objects.filter(source="file").exists()
+
+
+def test_the_files_of_a_runner_are_limited(
+    client: Client, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = User.objects.create(username="bob")
+    Runner.objects.filter(pk=entry.runner_id).update(account=user)
+    client.force_login(user)
+    chosen = {"entry_of": entry.pk, "file": upload(b"bib,name")}
+    monkeypatch.setattr(files, "MAX_FILES", 0)
+    page = client.post("/me/files/", chosen, follow=True).text
+    assert "Too many requests" in page and "not a FIT" not in page
 
 
 def test_the_race_office_adds_a_file(client: Client, entry: Entry) -> None:

@@ -7,17 +7,22 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods
 
 from runners.activity_files.formats import FileError
 from runners.models import Entry, Runner
 from runners.models.race import WINDOW_BEFORE_START
+from runners.quotas import over_quota
 from runners.views.activity_upload import ActivityForm, import_signed
 from runners.views.me.page import back_to, first_error_focused, own_runner
 
 # Races that are offered, the latest first.
 MOST_RACES = 50
+# Files of one runner that are read per period: one may take 4 s of CPU.
+MAX_FILES = 6
+PERIOD_S = 60
 
 
 class OwnActivityForm(ActivityForm):
@@ -36,6 +41,9 @@ def files(request: HttpRequest, runner: Runner) -> HttpResponse:
     entry = next((each for each in entries if str(each.pk) == chosen), None)
     if entry is not None and "fixes" in request.POST:
         return _import(request, entry)
+    if entry is not None and over_quota(f"files of {runner.pk}", MAX_FILES, PERIOD_S):
+        messages.error(request, _("Too many requests. Try again in a moment."))
+        return back_to("data")
     form = OwnActivityForm(request.POST or None, request.FILES or None, entry=entry)
     choice = form.fields["entry_of"]
     assert isinstance(choice, forms.TypedChoiceField)
