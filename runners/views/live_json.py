@@ -65,18 +65,20 @@ async def live_json(request: HttpRequest) -> HttpResponse:
         )
     except database.DatabaseUnavailable:
         return database_unavailable()
-    response = await compressed_json(request, body)
+    response = await compressed(request, body)
     response["Cache-Control"] = "private, no-store"
     return response
 
 
-async def compressed_json(request: HttpRequest, body: bytes) -> HttpResponse:
-    """Return JSON, compressed if the client accepts that.
+async def compressed(
+    request: HttpRequest, body: bytes, content_type: str = "application/json"
+) -> HttpResponse:
+    """Return a response, compressed if the client accepts that.
 
     Compresses in a thread. Django's `gzip_page` would do so in the event loop, which
     has other requests and all sockets to serve.
     """
-    response = HttpResponse(body, content_type="application/json")
+    response = HttpResponse(body, content_type=content_type)
     patch_vary_headers(response, ["Accept-Encoding"])
     if "gzip" in request.headers.get("Accept-Encoding", ""):
         response.content = await asyncio.to_thread(gzip.compress, body, 5, mtime=0)

@@ -27,6 +27,7 @@ from runners.models import (
     ShareLink,
     Wave,
 )
+from runners.races import course_files
 from runners.views.races import listing, preview
 from tests.races.field import make_entry, make_race
 
@@ -532,7 +533,8 @@ def test_an_entry_has_a_picture_of_what_everybody_may_see(client: Client) -> Non
 
 
 def test_a_web_author_gets_the_snippet_for_a_page(client: Client) -> None:
-    make_field(make_race())
+    race = make_field(make_race())
+    make_entry(race, "fay", "6", category="M50", visibility=Visibility.PRIVATE)
     html = client.get("/races/ten/embed/").content.decode()
     assert "/races/ten/?embed=1" in html
     query = "what=standings&category=W&height=400&lang=de"
@@ -548,14 +550,50 @@ def test_a_web_author_gets_the_snippet_for_a_page(client: Client) -> None:
     assert wrong.count('class="error"') == 2
     # A big screen has a code that opens the page.
     assert 'class="qr"' in client.get("/races/ten/?screen=1").content.decode()
+    # The only one of a category is hidden.
+    assert ">M50<" not in html
+    Runner.objects.filter(code="fay").update(visibility=Visibility.PUBLIC)
+    assert ">M50<" in client.get("/races/ten/embed/").content.decode()
     Race.objects.update(visibility=Race.Visibility.LINK)
     assert client.get("/races/ten/embed/").status_code == 404
 
 
-def test_standings_are_compressed_outside_of_the_event_loop(
+def test_a_course_is_written_once_until_it_changes(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    race = make_race()
+    written: list[int] = []
+    write = course_files.course_gpx
+
+    def spy(race: Race) -> str:
+        written.append(race.pk)
+        return write(race)
+
+    monkeypatch.setattr(course_files, "course_gpx", spy)
+    for _ in range(2):
+        assert b"5 km" in client.get("/races/ten/course.gpx").content
+    assert written == [race.pk]
+    race.checkpoints.filter(name="5 km").update(name="Bridge")
+    assert b"Bridge" in client.get("/races/ten/course.gpx").content
+    Race.objects.update(visibility=Race.Visibility.LINK)
+    assert client.get("/races/ten/course.gpx").status_code == 404
+    assert len(written) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "contains"),
+    [
+        ("standings.json", b'"ann"'),
+        ("replay.json?from=0", b'"chunk"'),
+        ("course.gpx", b"<trkpt"),
+        ("course.geojson", b'"LineString"'),
+    ],
+)
+def test_answers_are_compressed_outside_of_the_event_loop(
+    client: Client, monkeypatch: pytest.MonkeyPatch, path: str, contains: bytes
+) -> None:
     make_field(make_race())
+    listing.forget_kept()
     loops: list[object] = []
     compress = gzip.compress
 
@@ -564,8 +602,9 @@ def test_standings_are_compressed_outside_of_the_event_loop(
         return compress(*args, **options)
 
     monkeypatch.setattr(gzip, "compress", spy)
-    answer = get_standings(client, **{"Accept-Encoding": "gzip"})
-    assert b'"ann"' in gzip.decompress(answer.content)
+    headers = {"Accept-Encoding": "gzip"}
+    answer = client.get(f"/races/ten/{path}", headers=headers)
+    assert contains in gzip.decompress(answer.content)
     assert loops == [None]
     assert answer["Vary"].startswith("Accept-Encoding")
     assert answer["Cache-Control"] == "private, no-store"

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 import orjson
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from runners import database
@@ -17,6 +16,7 @@ from runners.models.race import WINDOW_BEFORE_START
 from runners.rights.access import visible_runners
 from runners.rights.windows import visible_from
 from runners.units.clock import milliseconds
+from runners.views.live_json import compressed
 from runners.views.numbers import whole_number
 from runners.views.races.requests import answers_json, invalid, requested_race
 
@@ -30,7 +30,6 @@ Point = tuple[int, float, float, int | None]
 
 
 @require_safe
-@gzip_page
 @answers_json
 async def replay_json(request: HttpRequest, slug: str) -> HttpResponse:
     """Return `{chunk, from, guns, runners: [{code, gun, points}]}`.
@@ -42,7 +41,7 @@ async def replay_json(request: HttpRequest, slug: str) -> HttpResponse:
     """
     user = await request.auser()
     body = await database.read(_answer, request, slug, user.pk)
-    return HttpResponse(body, content_type="application/json")
+    return await compressed(request, body)
 
 
 # -- in a thread of the database pool

@@ -21,7 +21,7 @@ from runners.races.standings import legs
 from runners.rights.share_links import LinkError, find_link
 from runners.units.clock import milliseconds
 from runners.views.link_previews import link_preview
-from runners.views.live_json import Refused, compressed_json
+from runners.views.live_json import Refused, compressed
 from runners.views.races.listing import requested_listing
 from runners.views.races.requests import answers_json
 from runners.views.races.tables import as_csv, as_json
@@ -41,7 +41,7 @@ async def standings_json(request: HttpRequest, slug: str) -> HttpResponse:
     """
     user = await request.auser()
     body = await database.read(_json, request, slug, user.pk)
-    return await compressed_json(request, body)
+    return await compressed(request, body)
 
 
 @require_safe
