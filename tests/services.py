@@ -1,4 +1,4 @@
-"""Debian's Redis, PostgreSQL, Mosquitto and Chromium, private to a test session."""
+"""Debian's programs that tests need, each private to a test session."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import functools
 import os
+import re
 import shutil
 import signal
 import socket
@@ -24,6 +25,7 @@ from tests.servers import copy_database, free_port, migrate
 from tests.waiting import PATIENCE_S, wait_until
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy/mosquitto"
+NGINX_FILES = DEPLOY.parent / "nginx"
 MOSQUITTO = ("Mosquitto", "apt-get install mosquitto")
 
 
@@ -192,6 +194,74 @@ class Mosquitto(Service):
         path = f"{os.environ['PATH']}:/usr/sbin"
         program = shutil.which("mosquitto", path=path) or unavailable(*MOSQUITTO)
         return [program, "-c", str(self.folder / "mosquitto.conf")]
+
+
+class Nginx(Service):
+    """A private nginx with deploy/nginx/nginx.conf, in front of a server.
+
+    `port` is the one of TLS, with a certificate that nobody has signed.
+    """
+
+    def __init__(self, upstream: int) -> None:
+        super().__init__()
+        self.plain_port, self._upstream = free_port(), upstream
+
+    def prepare(self) -> None:
+        for name in ("conf.d", "tls", "logs"):
+            (self.folder / name).mkdir()
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes"),
+                *("-subj", "/CN=localhost", "-days", "2"),
+                *("-keyout", self.folder / "tls/privkey.pem"),
+                *("-out", self.folder / "tls/fullchain.pem"),
+            ],
+            check=True,
+            capture_output=True,
+        )
+        upstream = (NGINX_FILES / "upstream.conf").read_text()
+        (self.folder / "conf.d/spectate.conf").write_text(
+            upstream.replace(":8080", f":{self._upstream}")
+        )
+        config = (NGINX_FILES / "nginx.conf").read_text()
+        for pattern, replacement in (
+            # An unprivileged user, and a port and descriptors that tests may have.
+            (r"worker_processes auto;", "worker_processes 1; daemon off;"),
+            (r"worker_rlimit_nofile .*;", ""),
+            (r"worker_connections .*;", "worker_connections 512;"),
+            (r"listen \[::\].*;", ""),
+            (r"listen 80 ", f"listen 127.0.0.1:{self.plain_port} "),
+            (r"listen 443 ", f"listen 127.0.0.1:{self.port} "),
+            (r"/run/nginx.pid", f"{self.folder}/pid"),
+            (r"/var/log/nginx/", f"{self.folder}/logs/"),
+            (r"include mime.types", "include /etc/nginx/mime.types"),
+        ):
+            config, count = re.subn(pattern, replacement, config)
+            assert count, pattern
+        for what in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
+            path = f"{what}_temp_path {self.folder}/{what};"
+            config = config.replace("http {", f"http {{ {path}", 1)
+        if not os.geteuid():
+            # Its own user could not read the folder.
+            config = f"user root;\n{config}"
+        (self.folder / "nginx.conf").write_text(config)
+
+    def command(self) -> list[str]:
+        path = f"{os.environ['PATH']}:/usr/sbin"
+        program = shutil.which("nginx", path=path) or unavailable(
+            "nginx", "apt-get install nginx-light"
+        )
+        error_log = str(self.folder / "logs/early.log")
+        return [
+            *(program, "-p", str(self.folder), "-c", str(self.folder / "nginx.conf")),
+            *("-e", error_log),
+        ]
+
+    @property
+    def logs(self) -> str:
+        """All that it has logged."""
+        files = sorted((self.folder / "logs").iterdir())
+        return "".join(file.read_text() for file in files)
 
 
 class Postgres(Service):
