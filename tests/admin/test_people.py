@@ -68,8 +68,9 @@ def roles() -> dict[str, str]:
 
 
 def test_an_owner_adds_changes_and_removes_an_account(
-    office: Client, page: str, race: Race
+    office: Client, page: str, race: Race, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     anna = make_user("anna")
     assert "No invitation is open." in office.get(page).text
     assert "Added anna as Medic." in invite(office, page, "anna", role="medic")
@@ -85,6 +86,8 @@ def test_an_owner_adds_changes_and_removes_an_account(
     assert "Removed anna." in post(office, page, held=held, role="remove")
     assert roles() == {"owner": "owner"}
     assert guest.get(f"/admin/runners/race/{race.pk}/desk/").status_code == 403
+    changes = f"127.0.0.1 changed the people of race {race.pk} as account"
+    assert caplog.text.count(changes) == 3
 
 
 def test_the_last_owner_stays(office: Client, page: str, owner: User) -> None:

@@ -152,7 +152,12 @@ def test_only_visible_runners_are_returned(
     bob = make_entry(race, "bob", "7", pace=0.3, visibility=Visibility.FOLLOWERS)
     make_entry(race, "eve", "8", pace=0.3, visibility=Visibility.PRIVATE)
     Runner.objects.create(code="alien", name="Alien")
-    Follow.objects.create(user=alice, runner=bob.runner, status=Follow.Status.ACCEPTED)
+    Follow.objects.create(
+        user=alice,
+        runner=bob.runner,
+        status=Follow.Status.ACCEPTED,
+        shown_from=race.start,
+    )
     every = "&runners=bob,eve,alien,nobody,a b"
     answer = get_eta(alice_client, 9_000, every)
     assert codes(answer) == ["bob"]

@@ -189,7 +189,12 @@ def test_hidden_runners_are_omitted_and_counted(
     bob = make_entry(race, "bob", "1", pace=0.25, visibility=Visibility.FOLLOWERS)
     make_entry(race, "cleo", "2", pace=0.3)
     make_entry(race, "eve", "3", pace=0.35, visibility=Visibility.PRIVATE)
-    Follow.objects.create(user=alice, runner=bob.runner, status=Follow.Status.ACCEPTED)
+    Follow.objects.create(
+        user=alice,
+        runner=bob.runner,
+        status=Follow.Status.ACCEPTED,
+        shown_from=race.start,
+    )
     answer = get_standings(client)
     assert ranks(answer) == [("cleo", 1)]
     assert answer.json()["hidden"] == 2
