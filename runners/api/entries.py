@@ -12,13 +12,27 @@ from tablib import Dataset
 
 from runners.api.access import key_of, race_of, races_of_key
 from runners.api.fields import Bib, Moment, Slug, Strict, Text
-from runners.api.paging import Cursor, Limit, check_conditions, page_of, tagged
+from runners.api.paging import (
+    CONDITIONAL_CHANGE,
+    CONDITIONAL_DELETE,
+    CONDITIONAL_READ,
+    Cursor,
+    Limit,
+    check_conditions,
+    page_of,
+    tagged,
+)
 from runners.api.problems import FieldProblem, Problem, invalid
 from runners.models import ApiKey, Checkpoint, Entry, Race
 from runners.models.runner import CODE_PATTERN
 from runners.races.entries import HandSplit, entry_mark, splits_set_by_hand
 from runners.rights.roles import Action, codes_of_others, organises_all, runners_managed
-from runners.startlist.importing import Tokens, start_list_import, tokens_issue
+from runners.startlist.importing import (
+    Preview,
+    Tokens,
+    start_list_import,
+    tokens_issue,
+)
 from runners.startlist.spreadsheet import COLUMNS, MAX_ROWS, NUMBER
 
 router = Router(tags=["entries"])
@@ -26,13 +40,9 @@ MAX_SPLITS = 2_000
 StatusName = Literal["registered", "started", "finished", "dnf", "dns", "dsq"]
 
 
-class EntryIn(Strict):
-    """A row of a start list, matched by its code if it has one, otherwise by its bib.
+class EntryFields(Strict):
+    """An entry. An empty code, name, visibility or estimate leaves what is stored."""
 
-    An empty code, name, visibility or estimate leaves what is stored.
-    """
-
-    bib: Text = Field(min_length=1, max_length=12)
     name: Text = Field("", max_length=80)
     code: str = Field("", pattern=rf"^({CODE_PATTERN})?$")
     category: Text = Field("", max_length=40)
@@ -42,6 +52,15 @@ class EntryIn(Strict):
     estimate: Literal["", "yes", "no"] = Field(
         "", description="Whether the runner is estimated between timing mats."
     )
+
+
+class EntryIn(EntryFields):
+    """A row of a start list, matched by its code if it has one, otherwise by its bib.
+
+    An empty code, name, visibility or estimate leaves what is stored.
+    """
+
+    bib: Text = Field(min_length=1, max_length=12)
 
 
 class EntriesIn(Strict):
@@ -79,6 +98,7 @@ class EntryOut(Schema):
     category: str
     club: str
     wave: str
+    visibility: Literal["public", "followers", "race", "private"]
     status: StatusName
     accepted: bool
     shows_estimate: bool
@@ -136,19 +156,24 @@ def write_entries(request: HttpRequest, slug: Slug, body: EntriesIn) -> EntriesS
         race = race_of(request, slug, Action.ENTER, lock=True)
         if body.tokens:
             race_of(request, slug, Action.ISSUE)
-        _check_codes(key, body.entries)
-        managed = runners_managed(key.account, Action.ENTER)
-        table = _table(body.entries)
-        done = start_list_import(race=race, table=table, managed=managed)
-        if done.faults:
-            raise invalid(
-                FieldProblem(at=f"entries.{f.row - 1}.{f.column}", detail=f.says)
-                for f in done.faults
-            )
+        done = _import(key, race, body.entries, at="entries.{}.")
         issued = _issue(key, race, body) if body.tokens else []
     return EntriesStored(
         new=done.new, changed=done.changed, unchanged=done.unchanged, tokens=issued
     )
+
+
+def _import(key: ApiKey, race: Race, entries: list[EntryIn], *, at: str) -> Preview:
+    """Store entries, or raise `Problem`; `at` is the place of a row with its number."""
+    _check_codes(key, entries, at)
+    managed = runners_managed(key.account, Action.ENTER)
+    done = start_list_import(race=race, table=_table(entries), managed=managed)
+    if done.faults:
+        raise invalid(
+            FieldProblem(at=at.format(fault.row - 1) + fault.column, detail=fault.says)
+            for fault in done.faults
+        )
+    return done
 
 
 def _table(entries: list[EntryIn]) -> Dataset:
@@ -160,7 +185,7 @@ def _table(entries: list[EntryIn]) -> Dataset:
     return Dataset(*rows, headers=[NUMBER, *COLUMNS])
 
 
-def _check_codes(key: ApiKey, entries: list[EntryIn]) -> None:
+def _check_codes(key: ApiKey, entries: list[EntryIn], at: str) -> None:
     """Refuse runners of others, whom a start list would rename; raises `Problem`."""
     if key.scope == ApiKey.Scope.INSTALLATION and organises_all(key.account):
         return
@@ -168,7 +193,7 @@ def _check_codes(key: ApiKey, entries: list[EntryIn]) -> None:
     taken = codes_of_others(codes, races_of_key(key, Action.ENTER))
     faults = [
         FieldProblem(
-            at=f"entries.{number}.code",
+            at=at.format(number) + "code",
             detail="A runner outside the races of this key has this code.",
         )
         for number, entry in enumerate(entries)
@@ -189,7 +214,11 @@ def _issue(key: ApiKey, race: Race, body: EntriesIn) -> list[IssuedToken]:
     ]
 
 
-@router.get("/races/{slug}/entries/{path:bib}", response=EntryOut)
+@router.get(
+    "/races/{slug}/entries/{path:bib}",
+    response=EntryOut,
+    openapi_extra=CONDITIONAL_READ,
+)
 def read_entry(
     request: HttpRequest, response: HttpResponse, slug: Slug, bib: Bib
 ) -> EntryOut:
@@ -198,7 +227,41 @@ def read_entry(
     return tagged(request, response, _out(entry))
 
 
-@router.patch("/races/{slug}/entries/{path:bib}", response=EntryOut)
+@router.put(
+    "/races/{slug}/entries/{path:bib}",
+    response={200: EntryOut, 201: EntryOut},
+    openapi_extra=CONDITIONAL_CHANGE,
+)
+def write_entry(
+    request: HttpRequest,
+    response: HttpResponse,
+    slug: Slug,
+    bib: Bib,
+    body: EntryFields,
+) -> Status[EntryOut]:
+    """Enter a runner with this bib, or change the entry that has it.
+
+    With the code of a runner who is in the race with a different bib, that entry gets
+    this bib. The same request changes nothing.
+    """
+    key = key_of(request)
+    bib = " ".join(bib.split())
+    with transaction.atomic():
+        race = race_of(request, slug, Action.ENTER, lock=True)
+        stored = race.entries.select_related("runner", "wave").filter(bib=bib).first()
+        check_conditions(request, None if stored is None else _out(stored))
+        # Of spaces only, the bib is refused as in a list.
+        row = EntryIn.model_construct(bib=bib, **body.dict())
+        done = _import(key, race, [row], at="")
+        entry = tagged(request, response, _out(_entry(race, bib)))
+        return Status(201 if done.new else 200, entry)
+
+
+@router.patch(
+    "/races/{slug}/entries/{path:bib}",
+    response=EntryOut,
+    openapi_extra=CONDITIONAL_CHANGE,
+)
 def mark_entry(
     request: HttpRequest, response: HttpResponse, slug: Slug, bib: Bib, body: StatusIn
 ) -> EntryOut:
@@ -211,7 +274,11 @@ def mark_entry(
         return tagged(request, response, _out(entry))
 
 
-@router.delete("/races/{slug}/entries/{path:bib}", response={204: None})
+@router.delete(
+    "/races/{slug}/entries/{path:bib}",
+    response={204: None},
+    openapi_extra=CONDITIONAL_DELETE,
+)
 def delete_entry(request: HttpRequest, slug: Slug, bib: Bib) -> Status[None]:
     """Delete an entry with its times. The runner stays."""
     with transaction.atomic():
@@ -230,6 +297,7 @@ def _out(entry: Entry) -> EntryOut:
         category=entry.category,
         club=entry.club,
         wave="" if entry.wave is None else entry.wave.name,
+        visibility=entry.runner.visibility,  # type: ignore[arg-type]
         status=entry.status,  # type: ignore[arg-type]
         accepted=entry.accepted,
         shows_estimate=entry.shows_estimate,

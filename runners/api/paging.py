@@ -12,6 +12,33 @@ from ninja import Query, Schema
 
 from runners.api.problems import NotModified, Problem
 
+ETAG = {"ETag": {"schema": {"type": "string"}, "description": "The version."}}
+
+
+def _condition(name: str, text: str) -> dict[str, Any]:
+    schema = {"type": "string"}
+    return {"name": name, "in": "header", "description": text, "schema": schema}
+
+
+# What the descriptions of operations say about conditions.
+CONDITIONAL_READ = {
+    "parameters": [_condition("If-None-Match", "An `ETag` that you have.")],
+    "responses": {
+        200: {"headers": ETAG},
+        304: {"description": "Nothing has changed.", "headers": ETAG},
+    },
+}
+CONDITIONAL_DELETE = {
+    "parameters": [_condition("If-Match", "The `ETag` that is to be changed.")],
+}
+CONDITIONAL_CHANGE = {
+    "parameters": [
+        *CONDITIONAL_DELETE["parameters"],
+        _condition("If-None-Match", "`*`: only if there is nothing yet."),
+    ],
+    "responses": {200: {"headers": ETAG}},
+}
+
 S = TypeVar("S", bound=Schema)
 M = TypeVar("M", bound=Model)
 MAX_PAGE = 1_000

@@ -19,7 +19,16 @@ from runners.api.access import (
     unknown_race,
 )
 from runners.api.fields import Moment, Slug, Strict, Text
-from runners.api.paging import Cursor, Limit, check_conditions, page_of, tagged
+from runners.api.paging import (
+    CONDITIONAL_CHANGE,
+    CONDITIONAL_DELETE,
+    CONDITIONAL_READ,
+    Cursor,
+    Limit,
+    check_conditions,
+    page_of,
+    tagged,
+)
 from runners.api.problems import FieldProblem, Problem, invalid
 from runners.models import ApiKey, Race
 from runners.models.race_role import Role
@@ -126,7 +135,7 @@ def list_races(
     return RacePage(items=[RaceOut.from_orm(race) for race in rows], next=following)
 
 
-@router.get("/races/{slug}", response=RaceOut)
+@router.get("/races/{slug}", response=RaceOut, openapi_extra=CONDITIONAL_READ)
 def read_race(request: HttpRequest, response: HttpResponse, slug: Slug) -> RaceOut:
     """Read a race."""
     return tagged(
@@ -134,7 +143,11 @@ def read_race(request: HttpRequest, response: HttpResponse, slug: Slug) -> RaceO
     )
 
 
-@router.put("/races/{slug}", response={200: RaceOut, 201: RaceOut})
+@router.put(
+    "/races/{slug}",
+    response={200: RaceOut, 201: RaceOut},
+    openapi_extra=CONDITIONAL_CHANGE,
+)
 def write_race(
     request: HttpRequest, response: HttpResponse, slug: Slug, body: RaceIn
 ) -> Status[RaceOut]:
@@ -157,7 +170,7 @@ def write_race(
         return Status(status, tagged(request, response, RaceOut.from_orm(race)))
 
 
-@router.delete("/races/{slug}", response={204: None})
+@router.delete("/races/{slug}", response={204: None}, openapi_extra=CONDITIONAL_DELETE)
 def delete_race(request: HttpRequest, slug: Slug) -> Status[None]:
     """Delete a race with its entries, times and results. Its runners stay.
 
@@ -235,13 +248,13 @@ def write_course(
     )
 
 
-@router.get("/races/{slug}/waves", response=Waves)
+@router.get("/races/{slug}/waves", response=Waves, openapi_extra=CONDITIONAL_READ)
 def read_waves(request: HttpRequest, response: HttpResponse, slug: Slug) -> Waves:
     """Read the waves of a race."""
     return tagged(request, response, _waves(race_of(request, slug, Action.VIEW)))
 
 
-@router.put("/races/{slug}/waves", response=Waves)
+@router.put("/races/{slug}/waves", response=Waves, openapi_extra=CONDITIONAL_CHANGE)
 def write_waves(
     request: HttpRequest, response: HttpResponse, slug: Slug, body: Waves
 ) -> Waves:
@@ -258,7 +271,9 @@ def _waves(race: Race) -> Waves:
     return Waves(waves=[WaveBody(name=w.name, start=w.start) for w in rows])
 
 
-@router.get("/races/{slug}/checkpoints", response=Checkpoints)
+@router.get(
+    "/races/{slug}/checkpoints", response=Checkpoints, openapi_extra=CONDITIONAL_READ
+)
 def read_checkpoints(
     request: HttpRequest, response: HttpResponse, slug: Slug
 ) -> Checkpoints:
@@ -266,7 +281,9 @@ def read_checkpoints(
     return tagged(request, response, _checkpoints(race_of(request, slug, Action.VIEW)))
 
 
-@router.put("/races/{slug}/checkpoints", response=Checkpoints)
+@router.put(
+    "/races/{slug}/checkpoints", response=Checkpoints, openapi_extra=CONDITIONAL_CHANGE
+)
 def write_checkpoints(
     request: HttpRequest, response: HttpResponse, slug: Slug, body: Checkpoints
 ) -> Checkpoints:

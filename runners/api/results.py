@@ -20,7 +20,10 @@ router = Router(tags=["results"])
 
 
 class SplitOut(Schema):
-    """A time at a checkpoint; `distance` in metres, `uncertainty` in seconds."""
+    """A time at a checkpoint; `distance` in metres, `uncertainty` in seconds.
+
+    `from_file`: the time comes from the file of a watch.
+    """
 
     checkpoint: str
     pass_number: int
@@ -28,6 +31,7 @@ class SplitOut(Schema):
     time: Moment
     uncertainty: float
     by_hand: bool
+    from_file: bool
 
 
 class ResultOut(Schema):
@@ -40,6 +44,7 @@ class ResultOut(Schema):
     code: str
     name: str
     category: str
+    club: str
     wave: str
     status: StatusName
     time: float | None
@@ -86,6 +91,7 @@ def _result(ranked: RankedRow, by: Clock, names: dict[int, str]) -> ResultOut:
         code=row.code,
         name=row.name,
         category=row.category,
+        club=row.club,
         wave=row.wave,
         status=row.status,  # type: ignore[arg-type]
         time=None if time is None else round(time, 3),
@@ -97,6 +103,7 @@ def _result(ranked: RankedRow, by: Clock, names: dict[int, str]) -> ResultOut:
                 time=datetime.fromtimestamp(split.time, UTC),
                 uncertainty=split.uncertainty,
                 by_hand=split.by_hand,
+                from_file=split.from_file,
             )
             for split in row.splits
         ],

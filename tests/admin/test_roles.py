@@ -237,6 +237,7 @@ class Scene:
                 *(rows | {"tokens": "missing"}, ""),
             ),
             ("entry", Action.VIEW, f"{race}/entries/B17", None, ""),
+            ("write entry", Action.ENTER, f"{race}/entries/5", {"name": "x"}, "PUT"),
             ("mark", Action.STATUS, f"{race}/entries/B17", {"status": "dnf"}, "PATCH"),
             ("splits", Action.TIMES, f"{race}/splits", {"splits": [split]}, ""),
             ("passings", Action.TIMES, f"{race}/passings", {"passings": [passing]}, ""),

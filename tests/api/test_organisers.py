@@ -171,6 +171,7 @@ def requests_of(document: Document) -> list[tuple[str, str, Any]]:
         "write_waves": {"waves": []},
         "write_checkpoints": {"checkpoints": []},
         "write_entries": rows("1"),
+        "write_entry": {"name": "Ann"},
         "mark_entry": {"status": "dnf"},
         "write_splits": {"splits": [{"bib": "1", "checkpoint": "x", "time": START}]},
         "write_passings": {"passings": [{"station": "x", "bib": "1", "time": START}]},
@@ -337,6 +338,46 @@ def test_entries_get_tokens_once_and_new_ones_only_when_asked(
     assert RunnerToken.objects.usable().count() == 2
 
 
+def test_what_a_start_list_knows_is_set_for_one_entry_and_read_back(
+    system: System, race: str
+) -> None:
+    path = f"{race}/entries/a%2F1"
+    system.send("PUT", f"{race}/waves", {"waves": [{"name": "Elite", "start": START}]})
+    body = {
+        "name": "Ann",
+        "code": "ann",
+        "category": "W40",
+        "club": "Mill",
+        "wave": "Elite",
+        "visibility": "private",
+        "estimate": "no",
+    }
+    created = system.respond("PUT", path, body, If_None_Match="*")
+    again = system.respond("PUT", path, body)
+    assert (created.status_code, again.status_code) == (201, 200)
+    read = system.respond("GET", path)
+    assert created.content == again.content == read.content
+    assert created["ETag"] == again["ETag"] == read["ETag"]
+    shown = json.loads(read.content)
+    assert shown["bib"] == "a/1"
+    assert shown["shows_estimate"] is (body.pop("estimate") == "yes")
+    assert {name: shown[name] for name in body} == body
+
+    changed = system.send("PUT", path, {"club": "Harriers"}, If_Match=read["ETag"])
+    assert (changed["name"], changed["club"], changed["wave"]) == (
+        "Ann",
+        "Harriers",
+        "",
+    )
+    for stale in ({"If_Match": read["ETag"]}, {"If_None_Match": "*"}):
+        refused(system, "PUT", path, body, status=412, **stale)
+    for bib, more, at in (("%20", {}, "bib"), ("2", {"wave": "Slow"}, "wave")):
+        places = refused(
+            system, "PUT", f"{race}/entries/{bib}", body | more, status=422
+        )[1]
+        assert places == [at]
+
+
 def test_a_start_list_takes_no_runner_of_somebody_else(
     system: System, race: str, organiser: User, organisers_api: Document
 ) -> None:
@@ -457,7 +498,8 @@ def test_status_splits_and_results(system: System, race: str) -> None:
         (1, "2", 3610.0),
         (2, "1", 3630.0),
     ]
-    assert page["items"][0]["splits"][0]["checkpoint"] == "Finish"
+    split = page["items"][0]["splits"][0]
+    assert (split["checkpoint"], split["by_hand"]) == ("Finish", True)
     rest = system.send("GET", f"{race}/results?by=chip&cursor={page['next']}")
     assert [(row["bib"], row["status"]) for row in rest["items"]] == [("a/b", "dsq")]
     assert rest["next"] is None
