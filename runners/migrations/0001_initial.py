@@ -677,6 +677,7 @@ class Migration(migrations.Migration):
                 ('attempts', models.PositiveSmallIntegerField(default=0)),
                 ('delivered_at', models.DateTimeField(null=True)),
                 ('result', models.CharField(blank=True, max_length=80, verbose_name='last result')),
+                ('race', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='runners.race')),
                 ('webhook', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='runners.webhook')),
             ],
             options={

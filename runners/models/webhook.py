@@ -112,7 +112,8 @@ class WebhookMessageQuerySet(models.QuerySet["WebhookMessage"]):
             self.filter(pk__in=chosen).update(
                 due_at=now + lease, attempts=F("attempts") + 1
             )
-        return list(self.filter(pk__in=chosen).select_related("webhook"))
+        found = self.filter(pk__in=chosen).select_related("webhook", "race")
+        return list(found.defer("race__line"))
 
 
 class WebhookMessage(models.Model):
@@ -124,6 +125,8 @@ class WebhookMessage(models.Model):
     webhook = models.ForeignKey(
         Webhook, on_delete=models.CASCADE, related_name="messages"
     )
+    # Whether the account may still read of it is decided when the message is sent.
+    race = models.ForeignKey(Race, on_delete=models.CASCADE, related_name="+")
     # The event, which is delivered once to each webhook.
     once = models.CharField(max_length=100)
     message_id = models.CharField("id", max_length=40, unique=True)

@@ -23,6 +23,7 @@ from standardwebhooks.webhooks import Webhook as Signer
 from runners.database import prepare_connection
 from runners.models import Webhook, WebhookMessage
 from runners.notifying.endpoints import Answer, EndpointRefused, post
+from runners.notifying.webhooks import webhooks_of
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ DISABLED_AFTER = timedelta(days=5)
 # How long messages are kept, and with them the possibility to send them again.
 KEPT = timedelta(days=14)
 GONE = 410
+NOT_PERMITTED = "Not sent: the account may no longer have it."
 
 
 class WebhookSender:
@@ -157,7 +159,15 @@ def _close_connection() -> None:
 
 
 def _claim(busy: set[int]) -> list[WebhookMessage]:
-    return WebhookMessage.objects.claim(most=MOST - len(busy), lease=LEASE, busy=busy)
+    """Reserve due messages; end those whose account has lost the right to them."""
+    messages = WebhookMessage.objects.claim(
+        most=MOST - len(busy), lease=LEASE, busy=busy
+    )
+    permitted = [each for each in messages if each.webhook in webhooks_of(each.race)]
+    if ended := {each.pk for each in messages} - {each.pk for each in permitted}:
+        rows = WebhookMessage.objects.filter(pk__in=ended)
+        rows.update(due_at=None, result=NOT_PERMITTED)
+    return permitted
 
 
 def _settle(

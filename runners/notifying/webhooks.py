@@ -7,7 +7,6 @@ specification (https://www.standardwebhooks.com).
 from __future__ import annotations
 
 import secrets
-from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -45,10 +44,12 @@ def queue_messages(batch: Iterable[News]) -> int:
         .defer("race__line")
         .in_bulk()
     )
-    webhooks = _webhooks({entry.race for entry in entries.values()})
+    races = {entry.race for entry in entries.values()}
+    webhooks = {race.pk: webhooks_of(race) for race in races}
     messages = [
         WebhookMessage(
             webhook=webhook,
+            race=entry.race,
             once=news.once,
             message_id=f"msg_{secrets.token_hex(16)}",
             kind=TYPES[Kind(news.kind)],
@@ -61,15 +62,13 @@ def queue_messages(batch: Iterable[News]) -> int:
     return len(WebhookMessage.objects.bulk_create(messages, ignore_conflicts=True))
 
 
-def _webhooks(races: set[Race]) -> dict[int, list[Webhook]]:
-    """Return the webhooks of each race whose account may still have them there."""
-    found: dict[int, list[Webhook]] = defaultdict(list)
-    for race in races:
-        for webhook in Webhook.objects.of_race(race.pk).select_related("account"):
-            account = webhook.account
-            if organises_all(account) or may(account, race, Action.SYSTEMS):
-                found[race.pk].append(webhook)
-    return found
+def webhooks_of(race: Race) -> list[Webhook]:
+    """Return the webhooks of a race whose account may still have them there."""
+    return [
+        webhook
+        for webhook in Webhook.objects.of_race(race.pk).select_related("account")
+        if organises_all(webhook.account) or may(webhook.account, race, Action.SYSTEMS)
+    ]
 
 
 def _body(news: News, entry: Entry) -> str:

@@ -34,7 +34,7 @@ from runners.models import (
 )
 from runners.models.race_role import Role
 from runners.notifying.deliveries import record_states, spread
-from runners.notifying.webhook_sender import WebhookSender
+from runners.notifying.webhook_sender import NOT_PERMITTED, WebhookSender
 from runners.races.entries import entry_mark, splits_set
 from runners.rights.roles import role_set
 from runners.startlist.importing import start_list_import
@@ -307,6 +307,30 @@ def test_an_account_without_the_right_gets_nothing(
     entry_mark(entry=entry, status=Entry.Status.DNF)
     spread()
     assert WebhookMessage.objects.get().kind == "entry.out"
+
+
+@pytest.mark.parametrize("is_of_all_races", [False, True])
+def test_a_message_that_waits_when_its_account_loses_the_right_is_not_sent(
+    webhook: Webhook,
+    service: PushService,
+    organiser: User,
+    entry: Entry,
+    ten: Checkpoint,
+    is_of_all_races: bool,
+) -> None:
+    organiser.user_permissions.clear()
+    held = role_set(race=entry.race, user=organiser, role=Role.TIMING)
+    if is_of_all_races:
+        Webhook.objects.update(race=None)
+    passed(entry, ten)
+    spread()
+    assert WebhookMessage.objects.get().due_at is not None
+    held.delete()
+    rounds = iter((False, True))
+    deliver(lambda: next(rounds))
+    assert not service.posts
+    message = WebhookMessage.objects.get()
+    assert (message.result, message.due_at) == (NOT_PERMITTED, None)
 
 
 def test_an_organiser_makes_a_webhook_and_sends_a_message_again(
