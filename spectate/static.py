@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib.staticfiles.apps import StaticFilesConfig
 from whitenoise.storage import CompressedStaticFilesStorage
 
-from runners.views.bundle import LIVE, LIVE_BUNDLE, bundle
+from runners.views.bundle import ESBUILD, LIVE, LIVE_BUNDLE, bundle
 
 
 class StaticFiles(StaticFilesConfig):
@@ -28,8 +28,10 @@ class BundledStaticFilesStorage(CompressedStaticFilesStorage):  # type: ignore[m
     def post_process(
         self, paths: dict[str, Any], dry_run: bool = False, **options: Any
     ) -> Iterator[Any]:
-        if not dry_run and LIVE in paths:
-            text = bundle(LIVE, lambda name: Path(self.path(name)).read_text())
-            Path(self.path(LIVE_BUNDLE)).write_text(text)
+        # Without the packages of npm, pages load the modules one by one.
+        if not dry_run and LIVE in paths and ESBUILD.exists():
+            target = Path(self.path(LIVE_BUNDLE))
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(bundle(Path(self.path(LIVE))))
             paths = paths | {LIVE_BUNDLE: (self, LIVE_BUNDLE)}
         yield from super().post_process(paths, dry_run, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from django.contrib.staticfiles import finders
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.templatetags.static import static
 
-from runners.views.bundle import IMPORT, LIVE, LIVE_BUNDLE
+from runners.views.bundle import LIVE, LIVE_BUNDLE
 
 FILES = {
     "library": "vendor/maplibre-gl/maplibre-gl.mjs",
@@ -20,6 +21,8 @@ FILES = {
     "topojson": "vendor/topojson-client/topojson-client.min.js",
     "atlas": "vendor/world-atlas/countries-50m.json",
 }
+# `import … from "./x.js"`, on one or more lines, but not in type comments.
+IMPORT = re.compile(r'^(?:import|export)\b[^;"]*?\bfrom "(\.[^"]+)";', re.MULTILINE)
 
 
 @cache
@@ -56,7 +59,7 @@ def modules(entry: str) -> list[str]:
         file = finders.find(module)
         if file is None:
             continue
-        for _, name in IMPORT.findall(Path(file).read_text()):
+        for name in IMPORT.findall(Path(file).read_text()):
             other = posixpath.normpath(posixpath.join(posixpath.dirname(module), name))
             if other not in found:
                 found[other] = None

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from bench import process
-from runners.views.bundle import LIVE, bundle
+from runners.views.bundle import LIVE, LIVE_BUNDLE, bundle
 from tests.factories.people import make_session
 from tests.faults.proxy import Line
 from tests.servers import Server
@@ -216,11 +217,20 @@ def without_map(context: BrowserContext) -> None:
 
 def with_bundle(context: BrowserContext) -> None:
     """Give live pages their modules in one file, as collected files do."""
-    text = bundle(LIVE, lambda name: (STATIC / name).read_text())
+    _serve(context, LIVE, b'import "./bundle/live.js";')
+    _serve(context, LIVE_BUNDLE, live_bundle())
+
+
+def _serve(context: BrowserContext, file: str, body: bytes) -> None:
     context.route(
-        f"**/{LIVE}",
-        lambda route: route.fulfill(body=text, content_type="text/javascript"),
+        f"**/static/{file}",
+        lambda route: route.fulfill(body=body, content_type="text/javascript"),
     )
+
+
+@cache
+def live_bundle() -> bytes:
+    return bundle(STATIC / LIVE)
 
 
 def is_near(place: list[float] | None, wanted: list[float]) -> bool:

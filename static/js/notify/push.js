@@ -2,7 +2,7 @@
 
 import { gettext } from "../language.js";
 
-const WORKER = new URL("worker.js", import.meta.url);
+const WORKER = new URL("../notify/worker.js", import.meta.url);
 // The cache in which the worker finds the page of a runner seen by a link.
 const PAGES = "spectate-notify";
 

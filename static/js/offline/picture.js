@@ -1,7 +1,7 @@
 // Keeps the last picture of a public race in this browser, for a reload without a
 // connection. The page reads it as its first snapshot.
 
-const WORKER = new URL("worker.js", import.meta.url);
+const WORKER = new URL("../offline/worker.js", import.meta.url);
 const NAME = "spectate-picture";
 const KEPT = "Spectate-Kept";
 const EVERY_MS = 15_000;
