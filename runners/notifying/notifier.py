@@ -211,6 +211,8 @@ class Notifier:
 
     def _jobs(self, batch: Sequence[Delivery]) -> list[Job]:
         """Drop deliveries that are too old, unwanted or no longer allowed."""
+        if not batch:
+            return []
         now = timezone.now()
         dropped: dict[int, str] = {}
         jobs = []
