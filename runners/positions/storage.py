@@ -8,7 +8,7 @@ by row.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
@@ -193,15 +193,19 @@ def _write(rows: Sequence[Row], changes: Sequence[Change]) -> None:
             Entry.objects.lock(results)
         with connection.cursor() as cursor:
             if rows:
-                values = orjson.dumps(
-                    [(*_position_values(row), row.held, now) for row in rows]
+                _insert(
+                    cursor,
+                    _position_sql,
+                    [*POSITION_COLUMNS, "held", "stored_at"],
+                    [(*_position_values(row), row.held, now) for row in rows],
                 )
-                cursor.execute(_position_sql(connection.vendor), [values.decode()])
             if latest:
-                values = orjson.dumps(
-                    [(*_position_values(r), r.state, now) for r in latest]
+                _insert(
+                    cursor,
+                    _latest_sql,
+                    [*POSITION_COLUMNS, "race_state", "contact_at"],
+                    [(*_position_values(row), row.state, now) for row in latest],
                 )
-                cursor.execute(_latest_sql(connection.vendor), [values.decode()])
         for change in changes:
             change.write()
 
@@ -236,34 +240,60 @@ POSITION_COLUMNS = {
     "source": "text",
     "progress": "float8",
 }
+TYPES = {
+    **POSITION_COLUMNS,
+    "held": "boolean",
+    "stored_at": "timestamptz",
+    "race_state": "jsonb",
+    "contact_at": "timestamptz",
+}
+
+
+def _insert(
+    cursor: Any,
+    sql: Callable[[str, tuple[str, ...]], str],
+    names: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+) -> None:
+    """Insert rows, without the columns that all of them leave empty.
+
+    Taking a value out of the JSON costs SQLite about as much as storing it, and many
+    phones send a place and nothing else.
+    """
+    columns = {
+        name: values
+        for name, values in zip(names, zip(*rows, strict=True), strict=True)
+        if values.count(None) < len(values)
+    }
+    values = orjson.dumps(list(zip(*columns.values(), strict=True)))
+    cursor.execute(sql(connection.vendor, tuple(columns)), [values.decode()])
 
 
 @cache
-def _position_sql(vendor: str) -> str:
-    columns = POSITION_COLUMNS | {"held": "boolean", "stored_at": "timestamptz"}
-    return _insert(vendor, Position, columns) + " ON CONFLICT DO NOTHING"
+def _position_sql(vendor: str, columns: tuple[str, ...]) -> str:
+    return _insert_sql(vendor, Position, columns) + " ON CONFLICT DO NOTHING"
 
 
 @cache
-def _latest_sql(vendor: str) -> str:
-    columns = POSITION_COLUMNS | {"race_state": "jsonb"}
+def _latest_sql(vendor: str, columns: tuple[str, ...]) -> str:
+    # Columns that are not inserted are empty in `excluded`.
     forward = ", ".join(
         f"{column} = CASE WHEN excluded.recorded_at > present.recorded_at "
         f"THEN excluded.{column} ELSE present.{column} END"
-        for column in columns
+        for column in (*POSITION_COLUMNS, "race_state")
         if column != "runner_id"
     )
     return (
-        _insert(vendor, LatestPosition, columns | {"contact_at": "timestamptz"})
+        _insert_sql(vendor, LatestPosition, columns)
         + " ON CONFLICT (runner_id) DO UPDATE"
         f" SET contact_at = excluded.contact_at, {forward}"
     )
 
 
-def _insert(vendor: str, model: type[Model], columns: dict[str, str]) -> str:
+def _insert_sql(vendor: str, model: type[Model], columns: Sequence[str]) -> str:
     """Return an INSERT of all rows of a JSON array of arrays."""
     if vendor == "postgresql":
-        values = [f"(r->>{n})::{type_}" for n, type_ in enumerate(columns.values())]
+        values = [f"(r->>{n})::{TYPES[name]}" for n, name in enumerate(columns)]
         source = "json_array_elements(%s::json) AS r"
     else:
         values = [f"json_extract(value, '$[{n}]')" for n in range(len(columns))]

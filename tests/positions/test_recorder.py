@@ -50,6 +50,18 @@ def test_rows_are_written_as_they_were_measured(bob: Publisher) -> None:
     assert (latest.recorded_at, latest.lat) == (row.recorded_at, row.lat)
 
 
+def test_optional_values_are_stored_with_their_own_fix_only(bob: Publisher) -> None:
+    fixes = [Fix(T, 48, 2), Fix(T + 1, 48, 2, speed=3.0), Fix(T + 2, 48, 2)]
+    write_rows([Row(bob.pk, fix, "websocket") for fix in fixes[:2]])
+    speeds = Position.objects.order_by("recorded_at").values_list("speed", flat=True)
+    assert list(speeds) == [None, 3.0]
+    assert LatestPosition.objects.get().speed == 3.0
+
+    write_rows([Row(bob.pk, fixes[2], "websocket")])
+    assert list(speeds.all()) == [None, 3.0, None]
+    assert LatestPosition.objects.get().speed is None
+
+
 def test_a_second_position_of_the_same_time_changes_nothing(bob: Publisher) -> None:
     write_rows([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
     write_rows([Row(bob.pk, Fix(T, 10.0, 10.0), "websocket")])
