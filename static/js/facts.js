@@ -2,7 +2,7 @@
 
 import { clockTime, distance, distanceWords, duration, hourAndMinute } from "./format.js";
 import { gettext, language } from "./language.js";
-import { liveness } from "./liveness.js";
+import { FINAL, liveness } from "./liveness.js";
 import { metresBetween } from "./metres.js";
 
 // A smaller uncertainty of a split is not shown.
@@ -25,8 +25,8 @@ const UNCERTAIN_M = 20;
  */
 
 /**
- * Return the ranks of the runners who are in a race by their progress: code → rank from
- * 1, behind the finishers, whose ranks depend on their times (results.js).
+ * Return the ranks of the runners who are still in a race by their progress: code → rank
+ * from 1, behind the finishers, whose ranks depend on their times (results.js).
  * @param {Iterable<Runner>} runners
  */
 export function ranks(runners) {
@@ -34,6 +34,7 @@ export function ranks(runners) {
   const races = new Map();
   for (const runner of runners) {
     if (runner.race === null || (runner.fix?.progress ?? null) === null) continue;
+    if (runner.state !== "finished" && FINAL.has(runner.state ?? "")) continue;
     const field = races.get(runner.race);
     if (field) field.push(runner);
     else races.set(runner.race, [runner]);
@@ -76,7 +77,7 @@ export function ordinal(place) {
 export function nextCheckpoint({ fix, state }, race) {
   const progress = fix?.progress ?? null;
   if (race === null || progress === null) return null;
-  if (["finished", "dnf", "dns", "dsq"].includes(state ?? "")) return null;
+  if (FINAL.has(state ?? "")) return null;
   return race.checkpoints.find((point) => point.kind !== "start" && point.distance > progress) ?? null;
 }
 
@@ -230,7 +231,7 @@ export function awayWords({ fix }, here) {
  * @param {number} now
  */
 export function phoneWords({ fix, battery, accuracy, state, estimated }, now) {
-  if (fix === null || estimated || ["finished", "dnf", "dns", "dsq"].includes(state ?? "")) return "";
+  if (fix === null || estimated || FINAL.has(state ?? "")) return "";
   const isSilent = ["stale", "lost"].includes(liveness(fix.t, now));
   const percent = Math.round(battery ?? 100);
   if (percent < LOW_BATTERY_PERCENT) {

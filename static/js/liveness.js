@@ -56,7 +56,8 @@ const RACE_WORDS = {
   dsq: gettext("Disqualified"),
 };
 
-const FINAL = new Set(["finished", "dnf", "dns", "dsq"]);
+// The states of runners whose race has ended.
+export const FINAL = new Set(["finished", "dnf", "dns", "dsq"]);
 
 /**
  * Return the icon and the text of a runner's state.

@@ -7,7 +7,7 @@ import {
 } from "./facts.js";
 import { Here } from "./here.js";
 import { gettext } from "./language.js";
-import { liveness } from "./liveness.js";
+import { FINAL, liveness } from "./liveness.js";
 import { isAt, Pinned } from "./pinned.js";
 import { Speech } from "./speech.js";
 
@@ -68,7 +68,7 @@ export class Mine {
   probable({ race, code, fix, state, estimated }, now) {
     if (estimated) return estimated.isGivenUp ? null : estimated;
     const isSilent = fix && ["stale", "lost"].includes(liveness(fix.t, now));
-    if (!isSilent || ["finished", "dnf", "dns", "dsq"].includes(state ?? "")) return null;
+    if (!isSilent || FINAL.has(state ?? "")) return null;
     return this.#arrivals.probable(race, code);
   }
 

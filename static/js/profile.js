@@ -3,6 +3,7 @@
 import { find, setAttribute, setText } from "./dom.js";
 import { distanceWords, heightWords, label, textOn } from "./format.js";
 import { gettext } from "./language.js";
+import { FINAL } from "./liveness.js";
 
 // The size of the drawing, of which the style sheet stretches the width.
 const WIDTH = 1000;
@@ -116,7 +117,7 @@ export class Profile {
     this.#runners = runners.filter(
       ({ race, fix, state }) =>
         race === this.#race.slug && fix?.progress != null &&
-        !["finished", "dnf", "dns", "dsq"].includes(state ?? ""),
+        !FINAL.has(state ?? ""),
     );
     this.#showDots();
     find("#profile").classList.toggle("chosen", place !== null);

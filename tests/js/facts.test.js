@@ -25,7 +25,7 @@ const runner = (code, progress, more = {}) => ({
 test("runners are ranked within their race, with equal ranks for equal progress", () => {
   const found = ranks([
     runner("bob", 300), runner("eve", 500), runner("cat", 300), runner("dan", 100),
-    runner("ann", 900, { race: "other" }), runner("fay", null),
+    runner("ann", 900, { race: "other" }), runner("fay", null), runner("gil", 400, { state: "dnf" }),
   ]);
   assert.deepEqual([...found].sort(), [["bob", 2], ["cat", 2], ["dan", 4], ["eve", 1]]);
 });
