@@ -150,6 +150,16 @@ function clock(ms, parts) {
 }
 
 /**
+ * Return the name of a checkpoint. Those that a course has on its own, as long as nobody
+ * renames them, are in the reader's language.
+ * @param {string} name
+ */
+export function checkpointName(name) {
+  if (name === "Start") return gettext("Start");
+  return name === "Finish" ? gettext("Finish") : name;
+}
+
+/**
  * Return the text on a runner's disc: the bib, else initials.
  * @param {{bib: string | null, name: string}} runner
  */

@@ -1,6 +1,7 @@
 // The state of the runners. A runner and a time `t` identify a fix.
 
 import { Along } from "./along.js";
+import { checkpointName } from "./format.js";
 import { decodePolyline } from "./polyline.js";
 import { readFix } from "./protocol.js";
 
@@ -217,7 +218,9 @@ function readRace(race) {
     line,
     along: line.length > 1 ? new Along(line, length) : null,
     length,
-    checkpoints: race.checkpoints ?? [],
+    checkpoints: (race.checkpoints ?? []).map((/** @type {Checkpoint} */ point) => ({
+      ...point, name: checkpointName(point.name),
+    })),
   };
 }
 

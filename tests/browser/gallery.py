@@ -1,20 +1,23 @@
 """Visit a page of every kind, with data; take screenshots of them all.
 
 `python -m tests.browser.gallery FOLDER [WORD ...]` selects pages whose name contains
-one of the words, light and dark, on a desktop and a phone. `--lang de` selects German.
+one of the words, light and dark, on a desktop and two phones. `--lang de` selects
+German, `--widths 320` one width. It prints where text is cut off or overflows.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, Page, Route, sync_playwright
 
 from tests.browser.conftest import CHROMIUM_FLAGS
+from tests.browser.pages import without_map
 from tests.factories.site import PASSWORD, Site, make_site
 from tests.servers import Server
 from tests.services import chromium_path
@@ -67,6 +70,7 @@ def pages(page: Page, server: Server, site: Site) -> Iterator[str]:
     yield "live-bell"
     page.keyboard.press("Escape")
     go_live("/races/ten/")
+    page.click("#groups summary")
     yield "race"
     page.click("#replay")
     page.wait_for_selector("#player:not([hidden])")
@@ -140,6 +144,8 @@ def pages(page: Page, server: Server, site: Site) -> Iterator[str]:
         "share": "/share/",
         "phones": "/runners/vera/phones/",
         "phone": f"/runners/vera/phones/{site.token}/",
+        "invitation": site.invitation,
+        "me-files": "/me/files/",
         "me": "/me/",
     }.items():
         go(path)
@@ -178,6 +184,9 @@ def pages(page: Page, server: Server, site: Site) -> Iterator[str]:
         "office-start-list": f"{race}/start-list/",
         "office-checkpoints": f"{race}/checkpoints/",
         "office-phones": f"{race}/phones/",
+        "office-people": f"{race}/people/",
+        "office-accounted": f"{race}/accounted/",
+        "office-timing": f"{race}/timing/",
         "office-token": f"/admin/runners/runner/{site.runner}/issue-token/",
     }.items():
         go(path)
@@ -188,11 +197,27 @@ def _answering(html: str) -> Callable[[Route], None]:
     return lambda route: route.fulfill(body=html, content_type="text/html")
 
 
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+SIZES = {320: 640, 390: 844, 1440: 900}
+# Visible elements that reach over the page's edge, or whose text is cut off.
+CUT = """() => [...document.querySelectorAll("body *")].filter((element) => {
+  const {width, right} = element.getBoundingClientRect();
+  const isHidden = element.closest(".visually-hidden, .skip, .map, svg");
+  if (!width || isHidden || !element.checkVisibility()) return false;
+  const hides = /hidden|clip/.test(getComputedStyle(element).overflowX);
+  const isCut = hides && element.scrollWidth > element.clientWidth + 1;
+  return isCut || right > innerWidth + 1;
+}).map(({tagName, className, textContent: text}) =>
+  `${tagName}.${className}: ${text.trim().replace(/\\s+/g, " ").slice(0, 60)}`)"""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--lang", default="en")
+    parser.add_argument("--no-map", action="store_true", help="six times as fast")
+    parser.add_argument("--widths", type=int, nargs="*", default=list(SIZES))
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     with Server(DEBUG="1") as server, sync_playwright() as playwright:
@@ -201,17 +226,23 @@ def main() -> None:
             executable_path=chromium_path(), args=CHROMIUM_FLAGS
         )
         context = browser.new_context(base_url=server.url, locale=options.lang)
+        if options.no_map:
+            without_map(context)
         page = context.new_page()
         for name in pages(page, server, site):
             if options.words and not any(word in name for word in options.words):
                 continue
-            for scheme, (width, height) in APPEARANCES:
+            for width, scheme in product(options.widths, SCHEMES):
                 page.emulate_media(color_scheme=scheme)
-                page.set_viewport_size({"width": width, "height": height})
+                page.set_viewport_size({"width": width, "height": SIZES[width]})
                 page.wait_for_timeout(300)
                 file = options.folder / f"{name}-{scheme}-{width}.png"
                 is_map = page.locator("body.live").count() > 0
                 page.screenshot(path=file, full_page=not is_map)
+                if scheme == "light":
+                    for cut in page.evaluate(CUT):
+                        print(f"{name} at {width} px: {cut}", flush=True)
+            page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
         browser.close()
 
 

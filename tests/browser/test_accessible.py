@@ -206,5 +206,6 @@ def test_the_live_page_can_be_used_by_keyboard_alone(
     press("Enter")
     expect(page.locator("html")).to_have_attribute("lang", "de")
     expect(distance).to_have_text("8,0 km")
+    expect(page.locator("#places option", has_text="Ziel")).to_have_count(1)
     assert live.errors == []
     context.close()

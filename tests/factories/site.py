@@ -13,6 +13,7 @@ from django.utils import timezone
 from runners.models import (
     Alert,
     Entry,
+    Invitation,
     Phone,
     Race,
     Runner,
@@ -22,6 +23,7 @@ from runners.models import (
     Wave,
     Zone,
 )
+from runners.models.race_role import Role
 from runners.notifying import mail
 from tests.factories.people import make_follow, make_link, make_session, make_user
 from tests.races.field import make_entry, make_race
@@ -42,6 +44,7 @@ class Site:
     link: str
     pin: str
     ended: str
+    invitation: str
     sessions: dict[str, str]
     errors: dict[str, str]
 
@@ -65,6 +68,9 @@ def make_site() -> Site:
     address = _make_alerts(mum, vera, now)
     ended, ended_plain = make_link(vera)
     ended.revoke()
+    _, invitation = Invitation.objects.issue(
+        race=race, email="anna@example.org", role=Role.MEDIC, invited_by=office
+    )
     words = mail.confirmation_mail(address).body.split()
     confirm = next(word for word in words if "/confirm/" in word)
     return Site(
@@ -76,6 +82,7 @@ def make_site() -> Site:
         link=f"/s/{make_link(vera)[1]}/",
         pin=f"/s/{make_link(vera, pin='1234')[1]}/",
         ended=f"/s/{ended_plain}/",
+        invitation=f"/invitations/{invitation}/",
         sessions={user.username: make_session(user) for user in (office, mum, veras)},
         errors={
             name: render_to_string(f"{name}.html") for name in ("400", "403", "500")

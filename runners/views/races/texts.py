@@ -57,13 +57,14 @@ def shown(
     Keys: `rank`, `row`, and the texts `state`, `figure` (time, or distance), `gap`,
     `last` (the last split) and `group` (category and wave).
     """
-    row, clock, names = ranked.row, listing.query.clock, listing.names
+    row, clock = ranked.row, listing.query.clock
     time = row.time(clock)
     last = ""
     if row.splits and time is None and row.splits[-1].distance > 0:
         split = row.splits[-1]
         last = _("{place} in {time}").format(
-            place=names[split.checkpoint], time=hms(split.time - row.begin(clock))
+            place=_checkpoint_name(split.checkpoint, listing),
+            time=hms(split.time - row.begin(clock)),
         )
     return {
         "rank": rank,
@@ -74,6 +75,12 @@ def shown(
         "last": last,
         "group": " · ".join(filter(None, [row.category, row.wave, row.club])),
     }
+
+
+def _checkpoint_name(checkpoint: int, listing: Listing) -> str:
+    """Return a name; start and finish are translated unless they are renamed."""
+    name = listing.names[checkpoint]
+    return {"Start": _("Start"), "Finish": _("Finish")}.get(name, name)
 
 
 def _kilometres(row: Row) -> str:
@@ -109,9 +116,9 @@ def split_words(leg: Leg, listing: Listing) -> dict[str, Any]:
     since the epoch), `corrected` (set by hand), `from_file` and `uncertainty` (seconds,
     0 if it is small).
     """
-    split, names = leg.split, listing.names
+    split = leg.split
     number = f" ({split.pass_number})" if split.pass_number > 1 else ""
-    name = names[split.checkpoint]
+    name = _checkpoint_name(split.checkpoint, listing)
     names_distance = name.endswith("km") or not split.distance
     return {
         "name": name + number,
