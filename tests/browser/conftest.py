@@ -12,7 +12,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.browser.pages import PATIENCE_MS, LivePage
+from tests.browser.pages import PATIENCE_MS, LivePage, page_server
 from tests.servers import Server
 
 # Flags for Debian's Chromium in a container without a graphics card: only the map is
@@ -34,7 +34,7 @@ expect.set_options(timeout=PATIENCE_MS)
 @pytest.fixture(scope="module")
 def web_server(chromium: str) -> Iterator[Server]:
     """A server whose pages have their static files."""
-    with Server(DEBUG="1") as server:
+    with page_server() as server:
         yield server
         server.stop()
         assert "Traceback" not in server.log, server.log

@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from django.core.management import call_command
+from django.test import override_settings
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -24,6 +26,7 @@ from bench import process
 from runners.views.bundle import LIVE, LIVE_BUNDLE, bundle
 from tests.factories.people import make_session
 from tests.faults.proxy import Line
+from tests.made_once import made_once
 from tests.servers import Server
 from tests.waiting import PATIENCE_S
 
@@ -95,6 +98,26 @@ class LivePage:
     ) -> None:
         """Wait until a runner's marker is at [lng, lat]."""
         eventually(lambda: is_near(self.markers(source).get(code), place))
+
+
+def collect(folder: Path) -> None:
+    """Collect static files, but compress only a few: this takes most of the time."""
+    types = ["css", "js", "json", "mjs", "svg", "txt", "webmanifest"]
+    with override_settings(
+        STATIC_ROOT=folder, WHITENOISE_SKIP_COMPRESS_EXTENSIONS=types
+    ):
+        call_command("collectstatic", interactive=False, verbosity=0)
+
+
+def page_server(**env: str) -> Server:
+    """Return a server whose pages have their static files, collected once per run."""
+    return Server(
+        "uvicorn",
+        DEBUG="1",
+        DJANGO_SETTINGS_MODULE="tests.browser.settings",
+        STATIC_ROOT=str(made_once("static", collect)),
+        **env,
+    )
 
 
 @contextlib.contextmanager

@@ -102,6 +102,7 @@ def test_the_live_page_can_be_used_by_keyboard_alone(
         base_url=web_server.url,
         locale="en-US",
         viewport={"width": DESKTOP[0], "height": DESKTOP[1]},
+        reduced_motion="reduce",
     )
     live = LivePage(context.new_page())
     page, press = live.page, live.page.keyboard.press

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Playwright, expect
 from runners.models import Alert, Checkpoint, Entry, LatestPosition, Race
 from runners.positions.storage import SplitChange, write_rows
 from tests.browser.conftest import launch
-from tests.browser.pages import LivePage, without_map
+from tests.browser.pages import LivePage, page_server, without_map
 from tests.factories.people import make_runner
 from tests.notifying.push import PushService, push_service
 from tests.servers import Server
@@ -93,7 +93,7 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def web_server(chromium: str) -> Iterator[Server]:
-    with Server(DEBUG="1", SPECTATE_PUSH_LOCAL="1") as server:
+    with page_server(SPECTATE_PUSH_LOCAL="1") as server:
         yield server
         server.stop()
         assert "Traceback" not in server.log, server.log

@@ -65,6 +65,21 @@ def test_a_runner_appears_and_moves(page: LivePage, web_server: Server) -> None:
     expect(page.row("bob").locator(".words")).to_contain_text("seen")
 
 
+def test_development_loads_each_module(browser: Browser, chromium: str) -> None:
+    with Server(DEBUG="1") as server:
+        context = browser.new_context(base_url=server.url)
+        page = LivePage(context.new_page())
+        page.open("/")
+        page.page.wait_for_function("() => globalThis.spectate.map()")
+        loaded = page.page.evaluate(
+            "() => performance.getEntriesByType('resource').map(({name}) => name)"
+        )
+        context.close()
+    assert page.errors == []
+    assert f"{server.url}/static/js/map/camera.js" in loaded
+    assert f"{server.url}/static/js/live.bundle.js" not in loaded
+
+
 def test_a_runner_has_a_marker_for_later_visitors(
     page: LivePage, web_server: Server
 ) -> None:
