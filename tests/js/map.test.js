@@ -5,7 +5,7 @@ import { Along } from "../../static/js/along.js";
 import { courseMarks, kilometrePoints, labelsInView } from "../../static/js/map/course.js";
 import { hasMoved } from "../../static/js/map/crowd.js";
 import { PointDiff } from "../../static/js/map/diff.js";
-import { ringOf } from "../../static/js/map/followed.js";
+import { Followed, ringOf } from "../../static/js/map/followed.js";
 import { metresBetween } from "../../static/js/metres.js";
 import { headLines, probablePlaces, rangeLines, trailLines } from "../../static/js/map/trails.js";
 
@@ -150,4 +150,33 @@ test("a label that the edge of the map would cut off is on the other side", () =
   // A point outside of the map has its label where it was.
   labelsInView(marks, () => -1);
   assert.deepEqual(sides(), [false, false]);
+});
+
+test("followed runners who stand still cost no new picture", async () => {
+  globalThis.requestAnimationFrame = setImmediate;
+  const pictures = [];
+  const source = (id) => ({
+    setData: () => pictures.push(id),
+    updateData: () => pictures.push(id),
+  });
+  const map = { getSource: source, getZoom: () => 14, hasImage: () => true };
+  const followed = new Followed(map, {}, () => T + 1000, () => {});
+  const view = {
+    now: T + 1000, selected: null, isExact: true,
+    alongOf: () => null, probable: () => null, finish: () => "",
+  };
+  const cleo = {
+    ...bob([[T - 1000, 0, 0, null], [T, 0.001, 0, null]]),
+    name: "Cleo", accuracy: 5, fix: { t: T, lng: 0.001, lat: 0, heading: null, speed: null },
+  };
+  const drawn = async () => {
+    followed.show([cleo], view);
+    for (let frame = 0; frame < 5; frame += 1) await new Promise(setImmediate);
+    return pictures.splice(0).sort();
+  };
+  assert.deepEqual(await drawn(), ["followed", "heads", "probable", "ranges", "trails"]);
+  assert.deepEqual(await drawn(), []);
+  cleo.fix = { ...cleo.fix, t: T + 500, lng: 0.002 };
+  cleo.trail.push([T + 500, 0.002, 0, null]);
+  assert.deepEqual(await drawn(), ["followed", "heads", "trails"]);
 });

@@ -37,6 +37,8 @@ export class Followed {
   #motion = new Motion();
   /** @type {Map<string, number>} up to when each trail is drawn, by code */
   #trailedTo = new Map();
+  /** @type {Map<string, string>} the data of sources, by id */
+  #sent = new Map();
   /** @type {Positioned[]} */
   #runners = [];
   /** @type {View} */
@@ -72,8 +74,8 @@ export class Followed {
     this.#motion.keep(new Set(runners.map(({ code }) => code)));
     for (const runner of runners) this.#motion.aim(runner, view.alongOf(runner), view.now);
     this.#showTrails();
-    this.#source("ranges").setData(rangeLines(runners, view.alongOf));
-    this.#source("probable").setData(this.#probable());
+    this.#setData("ranges", rangeLines(runners, view.alongOf));
+    this.#setData("probable", this.#probable());
     this.#animate();
   }
 
@@ -95,6 +97,15 @@ export class Followed {
   /** @param {string} id @returns {import("maplibre-gl").GeoJSONSource} */
   #source(id) {
     return /** @type {any} */ (this.#map.getSource(id));
+  }
+
+  // The page calls `show` every second. Each change of a source costs a new picture.
+  /** @param {string} id @param {import("geojson").GeoJSON} data */
+  #setData(id, data) {
+    const text = JSON.stringify(data);
+    if (text === this.#sent.get(id)) return;
+    this.#sent.set(id, text);
+    this.#source(id).setData(data);
   }
 
   // A dashed disc and a dashed line where silent runners probably are.
@@ -165,7 +176,7 @@ export class Followed {
     this.#trailedTo = new Map(
       this.#runners.map((runner) => [runner.code, this.#shown(runner, now).time]),
     );
-    this.#source("trails").setData(trailLines(this.#runners, (code) => this.#trailEnd(code)));
+    this.#setData("trails", trailLines(this.#runners, (code) => this.#trailEnd(code)));
   }
 
   /** @param {string} code */
