@@ -55,7 +55,7 @@ MIDDLEWARE = [name for name in settings.MIDDLEWARE if "whitenoise" not in name]
 LIVE_FROM_S = 2_400
 HISTORY_STEP_S = 60
 LIVE_STEPS = 6
-LIVE_STEP_S = 5.0
+LIVE_STEP_S = 2.0
 # Who follows on sockets, and who requests pages.
 SPECTATORS = ("stranger", "ann", "max", "fan")
 VISITORS = ("stranger", "ann", "marshal", "fan", "private", "office")
