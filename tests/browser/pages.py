@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,6 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from bench import process
-from runners.views.bundle import LIVE, LIVE_BUNDLE, bundle
 from tests.factories.people import make_session
 from tests.faults.proxy import Line
 from tests.made_once import made_once
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
     # Scripts import this module before `tests.factories` sets Django up.
     from django.contrib.auth.models import User
 
-STATIC = Path(__file__).resolve().parents[2] / "static"
 # A slower page hangs.
 PATIENCE_MS = 1000 * PATIENCE_S
 
@@ -236,24 +233,6 @@ def sign_in(context: BrowserContext, server: Server, user: User) -> None:
 def without_map(context: BrowserContext) -> None:
     """Disable the map, which takes most of the time of tests that do not need it."""
     context.add_init_script(NO_WEBGL)
-
-
-def with_bundle(context: BrowserContext) -> None:
-    """Give live pages their modules in one file, as collected files do."""
-    _serve(context, LIVE, b'import "./bundle/live.js";')
-    _serve(context, LIVE_BUNDLE, live_bundle())
-
-
-def _serve(context: BrowserContext, file: str, body: bytes) -> None:
-    context.route(
-        f"**/static/{file}",
-        lambda route: route.fulfill(body=body, content_type="text/javascript"),
-    )
-
-
-@cache
-def live_bundle() -> bytes:
-    return bundle(STATIC / LIVE)
 
 
 def is_near(place: list[float] | None, wanted: list[float]) -> bool:

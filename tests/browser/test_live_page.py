@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Route, expect
 from bench import process
 from runners.models import Runner
 from runners.preferences.runner_settings import visibility_set
+from runners.views.bundle import LIVE_BUNDLE
 from tests.browser.conftest import VIEWPORT
 from tests.browser.pages import (
     LivePage,
@@ -77,7 +78,7 @@ def test_development_loads_each_module(browser: Browser, chromium: str) -> None:
         context.close()
     assert page.errors == []
     assert f"{server.url}/static/js/map/camera.js" in loaded
-    assert f"{server.url}/static/js/live.bundle.js" not in loaded
+    assert f"{server.url}/static/{LIVE_BUNDLE}" not in loaded
 
 
 def test_a_runner_has_a_marker_for_later_visitors(

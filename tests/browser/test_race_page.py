@@ -17,8 +17,9 @@ from playwright.sync_api import Browser, BrowserContext, expect
 from runners.management.commands.demo import race_restart
 from runners.models import Entry, LatestPosition, Race, Runner
 from runners.preferences.runner_settings import visibility_set
+from runners.views.bundle import LIVE_BUNDLE
 from tests.browser.conftest import VIEWPORT
-from tests.browser.pages import LivePage, eventually, proxy_to, with_bundle, without_map
+from tests.browser.pages import LivePage, eventually, proxy_to, without_map
 from tests.races.field import make_entry, make_race
 from tests.servers import Server
 
@@ -104,9 +105,9 @@ def test_cards_have_the_finishing_times_and_ranks_of_the_standings(
     page: LivePage, context: BrowserContext, web_server: Server
 ) -> None:
     without_map(context)
-    with_bundle(context)
     web_server.database(make_finishers, "ranked")
     page.open("/races/ranked/")
+    expect(page.page.locator(f"script[src$='/{LIVE_BUNDLE}']")).to_have_count(1)
     ann, bob, cleo = (f"{name}-ranked" for name in ("ann", "bob", "cleo"))
     expect(page.row(ann).locator(".words")).to_have_text("Finished in 33:20")
     expect(page.row(cleo).locator(".rank")).to_have_text("3rd")
@@ -147,7 +148,6 @@ def test_a_shared_address_opens_with_the_same_runner_place_and_time(
     page: LivePage, context: BrowserContext, web_server: Server
 ) -> None:
     without_map(context)
-    with_bundle(context)
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     web_server.database(make_finishers, "shared")
     page.open("/races/shared/")
