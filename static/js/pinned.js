@@ -15,6 +15,8 @@ const WARNED = "spectate.arrivals";
 const SAME_PLACE_M = 60;
 // A longer table is not readable.
 const ROW_LIMIT = 12;
+// A place that laps pass more often has no distances as its title.
+const MOST_NAMED = 2;
 // Where the course comes by more often, all passes within this distance count.
 const STAND_REACH_M = 30;
 
@@ -192,8 +194,12 @@ export class Pinned {
     this.#table.hidden = this.#pin === null;
     if (this.#pin === null) return this.#callout.render(null);
     const { race, place, passes } = this.#pin;
-    const where = passes.map(distanceWords).join(", ");
-    setText(find("#arrivals-at"), gettext("Arrival times at {places}", { places: where }));
+    const isOften = passes.length > MOST_NAMED;
+    const where = isOften ? gettext("Arrivals here") : passes.map(distanceWords).join(", ");
+    setText(
+      find("#arrivals-at"),
+      isOften ? where : gettext("Arrival times at {places}", { places: where }),
+    );
     const codes = runners.filter((runner) => runner.race === race.slug).map(({ code }) => code);
     this.#codes = codes;
     const at = passes.length === 1

@@ -18,7 +18,7 @@ export class Anchored {
     this.#map = map;
     this.#element = element;
     map.on("move", () => this.#move());
-    new ResizeObserver(() => this.#move()).observe(element);
+    new ResizeObserver(() => this.#makeRoom()).observe(element);
   }
 
   /**
@@ -29,7 +29,7 @@ export class Anchored {
     this.#place = place;
     this.#element.hidden = place === null;
     if (place && !this.#isInView(place)) this.#map.easeTo({ center: place });
-    this.#move();
+    this.#makeRoom();
   }
 
   /** @param {number} covered px of the lower edge */
@@ -41,8 +41,26 @@ export class Anchored {
   /** @param {import("../polyline.js").LngLat} place */
   #isInView(place) {
     const { x, y } = this.#map.project(place);
-    const { clientWidth, clientHeight } = this.#map.getContainer();
-    return x > 0 && x < clientWidth && y > 0 && y < clientHeight - this.#covered;
+    return x > 0 && x < this.#map.getContainer().clientWidth && y > 0 && y < this.#lowest();
+  }
+
+  // Show all of the element: move the map down if there is no room below the place.
+  #makeRoom() {
+    this.#move();
+    if (this.#place === null || !this.#isInView(this.#place)) return;
+    const { y } = this.#map.project(this.#place);
+    const highest = TOP_PX + this.#element.offsetHeight + GAP_PX;
+    const wanted = Math.min(highest, this.#lowest() - GAP_PX);
+    if (y < wanted && !this.#hasRoomBelow(y)) this.#map.panBy([0, y - wanted]);
+  }
+
+  #lowest() {
+    return this.#map.getContainer().clientHeight - this.#covered;
+  }
+
+  /** @param {number} y of the place, px */
+  #hasRoomBelow(y) {
+    return y + GAP_PX + this.#element.offsetHeight + EDGE_PX <= this.#lowest();
   }
 
   #move() {
@@ -52,7 +70,8 @@ export class Anchored {
     const { offsetWidth, offsetHeight, style } = this.#element;
     const left = Math.max(EDGE_PX, Math.min(x - offsetWidth / 2, clientWidth - offsetWidth - EDGE_PX));
     const above = y - offsetHeight - GAP_PX;
-    const top = above > TOP_PX ? above : y + GAP_PX;
+    const isBelow = above < TOP_PX && this.#hasRoomBelow(y);
+    const top = isBelow ? y + GAP_PX : Math.max(above, EDGE_PX);
     style.translate = `${Math.round(left)}px ${Math.round(top)}px`;
     style.visibility = this.#isInView(this.#place) ? "" : "hidden";
   }
