@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from runners.models import Contact, Entry, News, Race, Runner, Sos, Subscription
+from runners.models import Contact, Entry, News, Runner, Sos, Subscription
 from runners.models.news import Kind
 from runners.notifying import mail
 from runners.notifying.suppression import check_first_mail
@@ -108,9 +108,8 @@ def _update_position(sos: Sos, call: Call) -> None:
 def _queue_news(sos: Sos, kind: Kind, at: datetime) -> None:
     now = timezone.now()
     entry = (
-        Entry.objects.filter(
-            runner=sos.runner_id, race__in=Race.objects.window_open(now)
-        )
+        Entry.objects.open_at(now)
+        .filter(runner=sos.runner_id)
         .order_by("-race__start")
         .first()
     )

@@ -17,6 +17,7 @@ from pytest_django.fixtures import DjangoAssertNumQueries
 from runners.models import (
     Delivery,
     Entry,
+    News,
     Position,
     Race,
     RaceRole,
@@ -105,6 +106,19 @@ def test_contacts_receive_the_position_and_followers_do_not(
     assert mail.to == ["mum@example.org"]  # type: ignore[attr-defined]
     assert "53.34987, -6.26031" in mail.body  # type: ignore[attr-defined]
     assert not Position.objects.exists()
+
+
+def test_a_call_is_news_of_the_race_that_the_runner_has_accepted(entry: Entry) -> None:
+    """Whoever enters a runner unasked learns of no call, and takes none from others."""
+    entry.runner.account = User.objects.create_user("bob")
+    entry.runner.save()
+    now = timezone.now()
+    unasked = Race.objects.create(
+        slug="unasked", name="Unasked", start=now, ends=now + timedelta(hours=1)
+    )
+    Entry.objects.create(race=unasked, runner=entry.runner, bib="1", accepted=False)
+    sos_store(runner=entry.runner.pk, call=call())
+    assert News.objects.get().entry == entry
 
 
 def test_a_follower_who_is_a_contact_too_is_notified_once_with_the_position(
