@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -104,6 +105,18 @@ def test_a_runner_off_course_keeps_the_last_certain_progress() -> None:
     state, seen = follow(bobs, back, state)
     assert state.status == "started"
     assert seen[-1].progress == pytest.approx(457, abs=10)
+
+
+def test_a_runner_who_leaves_the_course_does_not_look_like_a_noisy_phone() -> None:
+    bobs, state = guide(STRAIGHT), None
+    for second in range(0, 355, 5):
+        # 2.5 m/s away from the course, with errors of 12 m.
+        north = 2.5 * max(0, second - 300) + 12 * math.cos(second / 15)
+        fix = at(second, 3 * second, north, accuracy=15)
+        state, _ = follow(bobs, [fix], state)
+
+    assert state is not None
+    assert state.status == "off_course"
 
 
 def test_two_fixes_beside_the_course_are_not_off_course() -> None:

@@ -6,15 +6,21 @@ or stay about the same.
 
 from __future__ import annotations
 
-from runners.races.progress.observation import MAX_OFF_COURSE_M, Observation
+from runners.races.progress.observation import (
+    MAX_OFF_COURSE_M,
+    MIN_OFF_COURSE_M,
+    Observation,
+)
 from runners.races.progress.state import State, rounded
 from runners.races.splits import Node
 
-# A runner is off the course after FAR_S at more than FAR_M from it if the distance has
-# grown by LEAVES_M, after STAYS_FAR_S if it has not, and after BESIDE_S below FAR_M.
-FAR_M = 60.0
-FAR_S = 6.0
+# From this share of the limit on, a distance may be that of a runner who leaves.
+BESIDE_SHARE = 0.75
+# Runners beside the course are off it after LEAVES_S if their distance has grown by
+# LEAVES_M, after STAYS_FAR_S at more than FAR_M, and after BESIDE_S below.
+LEAVES_S = 6.0
 LEAVES_M = 15.0
+FAR_M = 60.0
 STAYS_FAR_S = 120.0
 BESIDE_S = 240.0
 # The distance of a runner who leaves the course grows gradually. A jump by SUDDEN_M is
@@ -30,33 +36,24 @@ def note_beside(state: State, now: Observation, beside: float, run: float) -> No
 
     `beside` is that distance and `run` the farthest run since the last fix, in metres.
     """
-    if beside <= now.limit:
-        state.away, state.away_since, state.far = 0, 0, None
+    if beside <= max(BESIDE_SHARE * now.limit, MIN_OFF_COURSE_M):
+        state.away, state.far = 0, None
         state.beside = rounded(beside, 10)
         return
-    if not state.away:
-        state.away_since = now.t
-    sudden = beside - state.beside > run + now.sigma + SUDDEN_M
-    if not state.away and sudden:
-        state.far = Node(now.t, round(beside + SUDDEN_EXTRA_M, 1))
-    elif beside <= max(FAR_M, now.limit):
-        if state.far is not None and state.far.distance <= beside:
-            state.far = None
-    elif state.far is None:
-        state.far = Node(now.t, round(beside, 1))
+    if state.far is None:
+        sudden = beside - state.beside > run + now.sigma + SUDDEN_M
+        extra = SUDDEN_EXTRA_M if sudden else 0.0
+        state.far = Node(now.t, round(beside + extra, 1))
     state.away = min(state.away + 1, MAX_FIXES_BESIDE)
-    if state.away > 1 and _has_left(state, now.t, beside):
+    if state.away > 1 and beside > now.limit and _has_left(now.t, beside, state.far):
         state.status = "off_course"
 
 
-def _has_left(state: State, t: int, beside: float) -> bool:
-    away_for = (t - state.away_since) / 1000
-    far = state.far
-    far_for = 0.0 if far is None else (t - far.t) / 1000
-    leaves = far is not None and beside >= far.distance + LEAVES_M
+def _has_left(t: int, beside: float, far: Node) -> bool:
+    seconds = (t - far.t) / 1000
     return (
-        (leaves and far_for >= FAR_S)
-        or (beside > MAX_OFF_COURSE_M and away_for >= FAR_S)
-        or (beside > FAR_M and far_for >= STAYS_FAR_S)
-        or away_for >= BESIDE_S
+        (beside >= far.distance + LEAVES_M and seconds >= LEAVES_S)
+        or (beside > MAX_OFF_COURSE_M and seconds >= LEAVES_S)
+        or (beside > FAR_M and seconds >= STAYS_FAR_S)
+        or seconds >= BESIDE_S
     )

@@ -163,10 +163,9 @@ class State:
     unsure: int = 0
     # The distance from the course of the last fix on it, in metres.
     beside: float = 0.0
-    # Consecutive fixes beside the course and the time of the first. `far` is the first
-    # one far from the course and its distance, increased if the jump was sudden.
+    # Consecutive fixes beside the course. `far` is the time of the first and its
+    # distance from the course, increased if the jump was sudden.
     away: int = 0
-    away_since: int = 0
     far: Node | None = None
     started: int | None = None
     finished: int | None = None
@@ -232,7 +231,6 @@ _KEYS = (
         "u",
         "be",
         "o",
-        "os",
         "fs",
     ),
     *("st", "fi", "no", "tr", "e", "fa", "ro", "sf"),
