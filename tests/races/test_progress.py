@@ -15,12 +15,13 @@ from tests.races.bob import (
     OUT_AND_BACK,
     STRAIGHT,
     at,
+    course,
     follow,
     guide,
     running,
     splits,
 )
-from tests.races.runs import GUN
+from tests.races.runs import GUN, Fix
 
 # -- on the course
 
@@ -175,6 +176,19 @@ def test_a_single_fix_near_a_different_leg_changes_nothing() -> None:
 
     assert seen[-2].progress == pytest.approx(1_245, abs=90)
     assert seen[-1].progress == pytest.approx(1_335, abs=10)
+
+
+@pytest.mark.parametrize("back", [500, 900])
+def test_a_false_fix_of_a_slow_phone_loses_no_lap(back: int) -> None:
+    laps = course((0, 0), *[(940, 0), (940, 940), (0, 940), (0, 0)] * 4)
+    seconds = range(-600, 6_001, 600)
+    run = [Fix(GUN + 1000 * s, *laps.point_at(max(2.1 * s, 0.0))) for s in seconds]
+    # At 3,600 s and 7,560 m, behind the place of ten minutes before.
+    run[7] = Fix(run[7].t, *laps.point_at(6_300 - back))
+    state, seen = follow(guide(laps, 8_000, 12_000), run)
+
+    assert state.progress == pytest.approx(12_600, abs=1)
+    assert [passing.mark for passing in splits(seen)] == [0, 1, 2]
 
 
 def test_a_fix_with_accuracy_over_100_m_is_held_until_a_better_one() -> None:

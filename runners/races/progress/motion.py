@@ -22,6 +22,8 @@ WANDER_MEMORY_S = 10.0
 # A runner who rests falls behind by about this share of the usual distance.
 REST_SHARE = 0.5
 REST_COST = 6.0
+# Runners go back along the course by about this distance.
+BACK_M = 100.0
 RUNNERS_TOP_SPEED_MPS = 12.5
 # The average over a minute is this much below the top speed.
 SPRINT_MPS = 6.2
@@ -98,5 +100,8 @@ def surprise(ahead: float, variance: float, seconds: float, usual: float) -> flo
     cost = 8 * math.log1p(ahead * ahead / variance / 8)
     if ahead < 0 and seconds > 20:
         rested = variance + (REST_SHARE * usual * seconds) ** 2
-        cost = min(cost, REST_COST + 8 * math.log1p(ahead * ahead / rested / 8))
+        # A rest does not explain a way back.
+        back = max(-ahead - usual * seconds, 0.0) / BACK_M
+        resting = math.log1p(ahead * ahead / rested / 8) + math.log1p(back * back / 8)
+        cost = min(cost, REST_COST + 8 * resting)
     return cost

@@ -36,10 +36,12 @@ def note_speed(
     certain: Node,
     usual: float,
     top_speed: float,
+    sure: bool,
 ) -> None:
     """Record whether the runner was faster than anybody can run, for two fixes.
 
-    `distance` is the one along the course, None beside it.
+    `distance` is the one along the course, None beside it. Later speeds are measured
+    from this fix if it is `sure`: from a false one, a runner seems to be driven.
     """
     trail, fast = state.trail, state.fast
     if trail and not fast and here.t - trail[-1].t < TRAIL_S * 1000:
@@ -52,7 +54,9 @@ def note_speed(
     most = partial(top_average, usual, top_speed=top_speed, faster=faster)
     before = next((old for old in trail if _is_ride(old, there, most)), None)
     if before is None:
-        state.trail, state.fast = (*trail[1 - TRAIL_LENGTH :], now), None
+        state.fast = None
+        if sure:
+            state.trail = (*trail[1 - TRAIL_LENGTH :], now)
         return
     if state.rode or not fast:
         state.fast = now

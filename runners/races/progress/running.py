@@ -90,7 +90,9 @@ class Running:
         state.at, state.hypotheses = now.t, tuple(hypotheses)
         best = hypotheses[0]
         along = None if best.misfits else best.distance
-        note_speed(state, now.here, along, certain, usual, self._top_speed)
+        around = 3 * math.sqrt(best.variance) + 15
+        sure = share_of_best(hypotheses, around, self._finish) >= SURE_SHARE
+        note_speed(state, now.here, along, certain, usual, self._top_speed, sure)
         best, certain = state.hypotheses[0], _certain(state)
         _note_elsewhere(state, now.here, best)
         if best.misfits or (
@@ -98,6 +100,7 @@ class Running:
         ):
             return self._lost(state, now, best, certain, usual)
         average_noise(state, now.noise, beside, seconds)
+        state.unsure = 0 if sure else state.unsure or now.t
         return self._matched(state, now, best, certain, usual)
 
     def jumped(self, state: State, held: Here) -> None:
@@ -105,7 +108,7 @@ class Running:
         if state.status != "registered" and state.hypotheses:
             certain = _certain(state)
             usual = self._usual(state, certain)
-            note_speed(state, held, None, certain, usual, self._top_speed)
+            note_speed(state, held, None, certain, usual, self._top_speed, True)
 
     def predicted(self, state: State) -> Seen:
         """Return the expected progress at the newest fix, ignoring its position."""
@@ -173,10 +176,7 @@ class Running:
     ) -> Seen:
         """Return the progress of a runner on the course. It counts if it is certain."""
         hypotheses = state.hypotheses
-        around = 3 * math.sqrt(best.variance) + 15
-        share = share_of_best(hypotheses, around, self._finish)
         state.status, state.rode = "started", False
-        state.unsure = 0 if share >= SURE_SHARE else state.unsure or now.t
         if self._came_by_bus(state, best, certain, usual):
             return Seen(certain.distance, lost_for(usual, now.t, certain))
         undecided = state.unsure and now.t - state.unsure < UNDECIDED_S * 1000
