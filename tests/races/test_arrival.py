@@ -19,13 +19,26 @@ def field(runners: int, seed: int, fade: float = 0.15) -> Results:
     return read_results(results_csv(runners, seed, fade=fade).encode())
 
 
+@pytest.fixture(scope="module")
+def learned() -> Prior:
+    """A prior of two races. Learning takes most of the time of these tests."""
+    return learn([field(600, 1), field(600, 2, fade=0.12)], "two races")
+
+
 @pytest.mark.parametrize("wobble", [0.0, 0.04])
-def test_ranges_hold_in_a_race_that_was_not_learned_from(wobble: float) -> None:
-    prior = learn([field(600, 1), field(600, 2, fade=0.12)], "two races")
+def test_ranges_hold_in_a_race_that_was_not_learned_from(
+    learned: Prior, wobble: float
+) -> None:
     results = field(200, 3, fade=0.13)
     found = scores(
         list(
-            play(results, Slopes.flat(42_195), DISTANCES_M, prior=prior, wobble=wobble),
+            play(
+                results,
+                Slopes.flat(42_195),
+                DISTANCES_M,
+                prior=learned,
+                wobble=wobble,
+            ),
         )
     )
     mae = sum(score.mae_s for score in found)
