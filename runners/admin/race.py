@@ -32,6 +32,7 @@ from runners.admin.race_form import GpxField, RaceForm, WaveForm, WaveFormSet
 from runners.admin.race_pages import permitted_race, race_page
 from runners.admin.startlist.pages import export, start_list
 from runners.admin.startlist.qr_sheet import phone_sheet
+from runners.admin.startlist.setup_links import setup_links, setup_links_csv
 from runners.admin.timing_import import timing_import
 from runners.maps.cutting import start_cutting
 from runners.models import Checkpoint, Entry, Race, Wave
@@ -238,6 +239,8 @@ class RaceAdmin(ByRole):
                     ("timing/", timing_import, "timing"),
                     ("people/", people, "people"),
                     ("phones/", phone_sheet, "phones"),
+                    ("setup-links/", setup_links, "setup_links"),
+                    ("setup-links.csv", setup_links_csv, "setup_links_csv"),
                     ("desk/", desk, "desk"),
                     ("desk.json", desk_json, "desk_json"),
                     ("accounted/", accounted, "accounted"),

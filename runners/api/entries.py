@@ -41,7 +41,11 @@ StatusName = Literal["registered", "started", "finished", "dnf", "dns", "dsq"]
 
 
 class EntryFields(Strict):
-    """An entry. An empty code, name, visibility or estimate leaves what is stored."""
+    """An entry.
+
+    An empty code, name, visibility, estimate or mail leaves what is stored. `mail` is
+    for the set-up link of the race office, and no response has it.
+    """
 
     name: Text = Field("", max_length=80)
     code: str = Field("", pattern=rf"^({CODE_PATTERN})?$")
@@ -52,12 +56,13 @@ class EntryFields(Strict):
     estimate: Literal["", "yes", "no"] = Field(
         "", description="Whether the runner is estimated between timing mats."
     )
+    mail: Text = Field("", max_length=254)
 
 
 class EntryIn(EntryFields):
     """A row of a start list, matched by its code if it has one, otherwise by its bib.
 
-    An empty code, name, visibility or estimate leaves what is stored.
+    An empty code, name, visibility, estimate or mail leaves what is stored.
     """
 
     bib: Text = Field(min_length=1, max_length=12)

@@ -194,6 +194,8 @@ class Migration(migrations.Migration):
                 ('shown_from', models.DateTimeField(blank=True, editable=False)),
                 ('shown_until', models.DateTimeField(blank=True, editable=False)),
                 ('shows_estimate', models.BooleanField(default=True, help_text='Spectators see where the runner is estimated to be between mats.', verbose_name='estimate')),
+                ('mail', models.EmailField(blank=True, max_length=254)),
+                ('setup_sent_at', models.DateTimeField(editable=False, null=True)),
                 ('estimate', models.JSONField(editable=False, null=True)),
                 ('started_at', models.DateTimeField(blank=True, help_text='When the runner crossed the start, for the chip time.', null=True)),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),

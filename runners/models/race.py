@@ -318,6 +318,10 @@ class Entry(models.Model):
         default=True,
         help_text="Spectators see where the runner is estimated to be between mats.",
     )
+    # The address of the start list, and when the set-up link was sent to it. Only the
+    # race office sees it; it is deleted after the race.
+    mail = models.EmailField(blank=True)
+    setup_sent_at = models.DateTimeField(null=True, editable=False)
     # Where the runner is after the last mat, as in a snapshot, or None.
     estimate = models.JSONField(null=True, editable=False)
     started_at = models.DateTimeField(

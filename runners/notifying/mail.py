@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.core import signing
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, get_connection
 from django.core.mail.backends.base import BaseEmailBackend
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from runners.models import Contact, Invitation, Subscription
+from runners.models import Contact, Entry, Invitation, Race, Subscription
 from runners.models.news import Kind
 from runners.models.race_role import Role
 from runners.notifying.texts import Words
+
+# A connection to the mail server.
+EmailConnection = BaseEmailBackend
 
 CONSOLE = "django.core.mail.backends.console.EmailBackend"
 # How long an address can be confirmed.
@@ -27,6 +30,11 @@ _confirm = signing.TimestampSigner(salt="runners.notifying.confirm")
 def is_offered() -> bool:
     """Return whether mail is delivered. A server without EMAIL_URL prints it."""
     return bool(settings.DEBUG) or settings.EMAIL_BACKEND != CONSOLE
+
+
+def connected() -> EmailConnection:
+    """Return a connection for several mails, to be entered; OSError is its error."""
+    return get_connection()
 
 
 def stop_url(address: str) -> str:
@@ -60,7 +68,7 @@ def confirmed_recipient(signed: str) -> Subscription | Contact | None:
 
 
 def news_mail(
-    kind: Kind, words: Words, address: str, connection: BaseEmailBackend
+    kind: Kind, words: Words, address: str, connection: EmailConnection
 ) -> EmailMessage:
     """Build the mail of a news item. Names are in its text only, not in the subject."""
     url = words.url if "://" in words.url else settings.PUBLIC_URL + words.url
@@ -127,6 +135,32 @@ def invitation_mail(invitation: Invitation, plain: str) -> EmailMessage:
     )
 
 
+def setup_mail(
+    race: Race, entry: Entry, plain: str, connection: EmailConnection
+) -> EmailMessage:
+    """Build the mail with the link that makes a browser an entry's phone."""
+    lines = (
+        _(
+            "You are entered in {race} with the bib {bib}. On the phone that you will "
+            "carry, open this link:"
+        )
+        + "\n{url}",
+        _(
+            "Start it once before the race, wait until it says that your position was "
+            "sent, and stop it. Then you and the race office know that it works."
+        ),
+        _("Keep the link to yourself. It ends with the race."),
+    )
+    # After "#", which is sent to no server.
+    url = f"{settings.PUBLIC_URL}{reverse('browser_phone')}#token={plain}"
+    return _mail(
+        _("Your link for the race"),
+        "\n\n".join(lines).format(race=race, bib=entry.bib, url=url),
+        entry.mail,
+        connection,
+    )
+
+
 def stop_headers(address: str) -> dict[str, str]:
     """Return the headers by which a mail program unsubscribes, RFC 8058."""
     return {
@@ -144,7 +178,7 @@ def stop_line(address: str) -> str:
 
 
 def _mail(
-    subject: str, text: str, address: str, connection: BaseEmailBackend | None = None
+    subject: str, text: str, address: str, connection: EmailConnection | None = None
 ) -> EmailMessage:
     return EmailMessage(
         subject=subject,

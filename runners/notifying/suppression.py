@@ -6,7 +6,13 @@ from allauth.account.models import EmailAddress
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from runners.models import Contact, Invitation, Subscription, SuppressedAddress
+from runners.models import (
+    Contact,
+    Entry,
+    Invitation,
+    Subscription,
+    SuppressedAddress,
+)
 from runners.models.suppression import address_digest
 from runners.quotas import over_quota
 from runners.units.errors import CodedError
@@ -48,4 +54,5 @@ def address_suppress(*, address: str, reason: str) -> None:
     )
     for model in (Subscription, Contact, Invitation):
         model.objects.filter(email__iexact=address).delete()
+    Entry.objects.filter(mail__iexact=address).update(mail="")
     EmailAddress.objects.filter(email__iexact=address, verified=False).delete()

@@ -21,6 +21,8 @@ LINE_DETAIL_M = 10.0
 BATCH = 5_000
 # `RightsChange` rows are not needed once every process has read them.
 CHANGES_KEPT = timedelta(days=1)
+# How long after a race the addresses of its start list are kept.
+MAIL_KEPT = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,12 @@ class Pruned:
 
 
 def prune_as_set() -> list[Pruned]:
-    """Delete the positions that are older than the settings allow."""
+    """Delete the positions that are older than the settings allow.
+
+    The mail addresses of start lists are deleted a day after their race.
+    """
+    over = Entry.objects.filter(race__ends__lt=timezone.now() - MAIL_KEPT)
+    over.exclude(mail="").update(mail="")
     keep_line = settings.SPECTATE_KEEP_LINE
     pruned = []
     if days := settings.SPECTATE_RETENTION_DAYS:

@@ -1,4 +1,4 @@
-"""Deletes old positions once a day."""
+"""Deletes old positions and mail addresses once a day."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DailyPruning:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start pruning, which does nothing without a limit in the settings."""
+        """Start pruning; positions stay without a limit in the settings."""
         self._task = asyncio.create_task(self._prune_daily())
 
     async def close(self) -> None:

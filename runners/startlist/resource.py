@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.utils.text import slugify
 from import_export.fields import Field
 from import_export.resources import ModelResource
@@ -19,7 +20,7 @@ from runners.models.runner import CODE_PATTERN, RunnerQuerySet, palette_colour
 from runners.startlist.spreadsheet import NUMBER
 
 # The longest text by column.
-LONGEST = {"bib": 12, "name": 80, "category": 40, "club": 60}
+LONGEST = {"bib": 12, "name": 80, "category": 40, "club": 60, "mail": 254}
 VISIBILITIES = {choice.value: choice for choice in Runner.Visibility}
 ESTIMATES = {"yes": True, "no": False}
 Row = dict[str, Any]
@@ -38,8 +39,9 @@ class StartListResource(ModelResource):  # type: ignore[misc]
     A row is matched by its code if it has one, otherwise by its bib. A runner with an
     account keeps their own name and visibility, and is shown once they accept a new
     entry. Runners who are not `managed` by whoever imports keep theirs too. An empty
-    code, name, visibility or estimate leaves the stored value; a column that the file
-    does not have leaves all of them.
+    code, name, visibility, estimate or mail leaves the stored value; a column that the
+    file does not have leaves all of them. Who gets a different mail address has not got
+    the set-up link.
     """
 
     bib = Field("bib", "bib")
@@ -50,14 +52,14 @@ class StartListResource(ModelResource):  # type: ignore[misc]
     wave = Field("wave__name", "wave")
     visibility = Field("runner__visibility", "visibility")
     estimate = Field("shows_estimate", "estimate", widget=YesNo())
+    mail = Field("mail", "mail")
     status = Field("status", "status", readonly=True)
 
     class Meta:
         model = Entry
         fields: ClassVar = [
             *("bib", "name", "code", "category", "club", "wave", "visibility"),
-            "estimate",
-            "status",
+            *("estimate", "mail", "status"),
         ]
         import_id_fields = ("bib",)
         clean_model_instances = False
@@ -133,6 +135,11 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         estimate = row.get("estimate", "")
         if estimate and estimate.lower() not in ESTIMATES:
             errors["estimate"] = "Use yes or no."
+        if "mail" not in errors and (mail := row.get("mail")):
+            try:
+                validate_email(mail)
+            except ValidationError:
+                errors["mail"] = "This is no mail address."
         self._check_identity(row, errors)
         if errors:
             raise ValidationError(dict(errors))
@@ -195,6 +202,8 @@ class StartListResource(ModelResource):  # type: ignore[misc]
             instance.wave = self._waves.get(row["wave"].lower())
         if row.get("estimate"):
             instance.shows_estimate = ESTIMATES[row["estimate"].lower()]
+        if (mail := row.get("mail")) and mail != instance.mail:
+            instance.mail, instance.setup_sent_at = mail, None
         if runner._state.adding or runner.pk in self._renamed:
             runner.name = row["name"] or runner.name
             if row.get("visibility"):
@@ -243,7 +252,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
             entry.save(
                 update_fields=[
                     *("bib", "category", "club", "wave", "shows_estimate"),
-                    "changed_at",
+                    *("mail", "setup_sent_at", "changed_at"),
                 ]
             )
         News.objects.tell_of_changes(entries)

@@ -13,6 +13,7 @@ from tablib import Dataset
 
 COLUMNS = (
     *("bib", "name", "code", "category", "club", "wave", "visibility", "estimate"),
+    "mail",
 )
 REQUIRED = ("bib", "name")
 # The column of a Dataset that carries a row's number.

@@ -114,6 +114,8 @@ class Scene:
             Door("export", Action.VIEW, f"{race}start-list.csv", shows="Bob"),
             Door("timing import", Action.TIMES, f"{race}timing/"),
             Door("codes", Action.ISSUE, f"{race}phones/"),
+            Door("links by mail", Action.ISSUE, f"{race}setup-links/"),
+            Door("links by mail, CSV", Action.ISSUE, f"{race}setup-links.csv"),
             Door("desk", Action.VIEW, f"{race}desk/"),
             Door("desk data", Action.VIEW, f"{race}desk.json", shows='"Bob"'),
             Door("map", Action.POSITIONS, f"{race}desk.json", shows='"place"'),

@@ -170,4 +170,6 @@ def export(
     entries = Entry.objects.filter(race=race).select_related("runner", "wave")
     resource = StartListResource(race, Runner.objects.none())
     table = resource.export(entries.order_by(Length("bib"), "bib"))
+    if not may(request.user, race, Action.ISSUE):
+        del table["mail"]
     return race_table(race, table, "start-list", kind)

@@ -1,0 +1,128 @@
+"""Mails runners of a start list the link that sets their phone up."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from smtplib import SMTPRecipientsRefused
+
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Length
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
+
+from runners.models import Entry, Phone, Race, RunnerToken, SuppressedAddress
+from runners.models.race import EntryQuerySet
+from runners.notifying import mail
+from runners.notifying.mail import EmailConnection
+from runners.notifying.suppression import DAY_S, HOUR_S, MAX_BY_SERVER
+from runners.quotas import over_quota
+from runners.units.errors import CodedError
+
+# Limits of one turn, which an organiser waits for.
+MAX_PER_TURN = 100
+TURN_S = 20.0
+# A family may use one address.
+MAX_TO_ADDRESS = 5
+
+
+@dataclass(slots=True)
+class Turn:
+    """What came of one turn of sending."""
+
+    sent: int = 0
+    # Addresses whose owners or servers refuse mails, and which are deleted.
+    refused: int = 0
+    # Why the turn ended before its time, for the organiser.
+    stopped: str = ""
+
+
+def with_tested(race: Race, entries: EntryQuerySet) -> EntryQuerySet:
+    """Annotate whether a position has arrived by the link that was sent (`tested`)."""
+    phones = Phone.objects.filter(
+        token__runner=OuterRef("runner"),
+        token__name=_token_name(race),
+        fix_at__gte=OuterRef("setup_sent_at"),
+    )
+    return entries.annotate(tested=Exists(phones))
+
+
+def without_link(entries: EntryQuerySet) -> EntryQuerySet:
+    """Return the entries with an address that has not got its link.
+
+    Runners with an account set their phones up themselves.
+    """
+    waiting = entries.filter(runner__account=None, setup_sent_at=None)
+    return waiting.exclude(mail="")
+
+
+def setup_links_send(*, race: Race, entries: EntryQuerySet, language: str) -> Turn:
+    """Mail links to the next of these entries, in the order of their bibs.
+
+    Each entry is marked before its mail is sent, so that none is sent twice. Raises
+    `CodedError`, and OSError if the mail server is unavailable. Sends outside of a
+    transaction, which would keep other writers out.
+    """
+    if not mail.is_offered():
+        raise CodedError("mail.off", _("This server does not send emails."))
+    turn, until = Turn(), time.monotonic() + TURN_S
+    waiting = without_link(entries).select_related("runner")
+    with translation.override(language), mail.connected() as connection:
+        for entry in waiting.order_by(Length("bib"), "bib")[:MAX_PER_TURN]:
+            if turn.stopped or time.monotonic() > until:
+                break
+            _send_within_limits(race, entry, connection, turn)
+    return turn
+
+
+def _send_within_limits(
+    race: Race, entry: Entry, connection: EmailConnection, turn: Turn
+) -> None:
+    address = entry.mail
+    if SuppressedAddress.objects.of_address(address).exists():
+        _forget(entry, turn)
+    elif over_quota(f"setup mail to {address.casefold()}", MAX_TO_ADDRESS, DAY_S):
+        # The others have different addresses.
+        return
+    elif over_quota("setup mail", MAX_BY_SERVER, HOUR_S):
+        turn.stopped = f"This server sends {MAX_BY_SERVER} links per hour."
+    else:
+        _send(race, entry, connection, turn)
+
+
+def _send(race: Race, entry: Entry, connection: EmailConnection, turn: Turn) -> None:
+    claimed = Entry.objects.filter(pk=entry.pk, setup_sent_at=None)
+    if not claimed.update(setup_sent_at=timezone.now()):
+        return  # Somebody else sends it.
+    _end_links(race, entry)
+    (plain,) = RunnerToken.objects.issue_many(
+        [entry.runner], name=_token_name(race), expires_at=race.ends
+    )
+    try:
+        mail.setup_mail(race, entry, plain, connection).send()
+    except OSError as error:
+        _end_links(race, entry)
+        Entry.objects.filter(pk=entry.pk).update(setup_sent_at=None)
+        if not isinstance(error, SMTPRecipientsRefused):
+            raise
+        _forget(entry, turn)
+    else:
+        turn.sent += 1
+
+
+def _end_links(race: Race, entry: Entry) -> None:
+    """Revoke what was sent before, maybe to a wrong address, or could not be sent."""
+    issued = RunnerToken.objects.usable().filter(
+        runner=entry.runner, name=_token_name(race)
+    )
+    for token in issued:
+        token.revoke()
+
+
+def _forget(entry: Entry, turn: Turn) -> None:
+    Entry.objects.filter(pk=entry.pk).update(mail="")
+    turn.refused += 1
+
+
+def _token_name(race: Race) -> str:
+    return f"Link by mail, {race.slug}"[:60]
