@@ -161,7 +161,7 @@ class Mixture:
         ends = hypothesis.distance >= self._finish - FINISH_AREA_M
         return [
             _observed(
-                *(hypothesis, motion, place, now.t, noise, silent, seconds, usual, ends)
+                hypothesis, motion, place, now.t, noise, silent, seconds, usual, ends
             )
             for place in places
             if place.beside <= now.limit

@@ -90,8 +90,7 @@ class Running:
         state.at, state.hypotheses = now.t, tuple(hypotheses)
         best = hypotheses[0]
         along = None if best.misfits else best.distance
-        around = 3 * math.sqrt(best.variance) + 15
-        sure = share_of_best(hypotheses, around, self._finish) >= SURE_SHARE
+        sure = len(hypotheses) == 1 or self._is_sure(hypotheses)
         note_speed(state, now.here, along, certain, usual, self._top_speed, sure)
         best, certain = state.hypotheses[0], _certain(state)
         _note_elsewhere(state, now.here, best)
@@ -134,6 +133,10 @@ class Running:
             seconds + USUAL_WEIGHT_S
         )
         return min(max(usual, 0.5), self._top_speed)
+
+    def _is_sure(self, hypotheses: Sequence[Hypothesis]) -> bool:
+        around = 3 * math.sqrt(hypotheses[0].variance) + 15
+        return share_of_best(hypotheses, around, self._finish) >= SURE_SHARE
 
     def _parents(
         self, state: State, certain: Node, usual: float
