@@ -41,15 +41,17 @@ export function ranks(runners) {
   }
   /** @type {Map<string, number>} */
   const ranks = new Map();
-  const far = (/** @type {Runner} */ { fix }) => fix?.progress ?? 0;
-  const hasFinished = (/** @type {Runner} */ { state }) => Number(state === "finished");
+  // One number per runner: comparing thousands of runners by their fields takes long.
+  const far = (/** @type {Runner} */ { state, fix }) =>
+    state === "finished" ? Infinity : (fix?.progress ?? 0);
   for (const field of races.values()) {
     if (field.length < 2) continue;
-    field.sort((a, b) => hasFinished(b) - hasFinished(a) || far(b) - far(a));
-    field.forEach((runner, n) => {
-      const same = n > 0 && ranks.has(field[n - 1].code) && far(field[n - 1]) === far(runner);
-      if (runner.state === "finished") return;
-      ranks.set(runner.code, same ? (ranks.get(field[n - 1].code) ?? n + 1) : n + 1);
+    const ordered = field.map((runner) => ({ runner, metres: far(runner) }));
+    ordered.sort((a, b) => b.metres - a.metres || 0);
+    let rank = 1;
+    ordered.forEach(({ runner, metres }, n) => {
+      if (n > 0 && ordered[n - 1].metres !== metres) rank = n + 1;
+      if (metres < Infinity) ranks.set(runner.code, rank);
     });
   }
   return ranks;

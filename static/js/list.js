@@ -10,6 +10,8 @@ import { dataState, describe } from "./liveness.js";
 const ROW_LIMIT = 500;
 // How often rows may be reordered. Otherwise they would move away from the pointer.
 const REORDER_EVERY_MS = 5000;
+// How long ranks are kept, so that a search does not wait for those of thousands.
+const RANKED_FOR_MS = 1000;
 
 const names = new Intl.Collator(language, { numeric: true, sensitivity: "base" });
 
@@ -40,6 +42,11 @@ export class RunnerList {
   /** @type {string[]} codes of everyone, as they stand */
   #order = [];
   #orderedAt = -Infinity;
+  /** @typedef {Map<string, number>} Ranks */
+  /** @type {{at: number, all: Ranks, group: import("./groups.js").Group | null, inGroup: Ranks}} */
+  #ranks = { at: -Infinity, all: new Map(), group: null, inGroup: new Map() };
+  /** @type {Map<string, {name: string, bib: string | null, text: string}>} by code */
+  #texts = new Map();
   #icons;
   #handlers;
 
@@ -77,18 +84,17 @@ export class RunnerList {
    */
   render(runners, { follows, oneRunner, selected, now, emptySentence, lines, result, ended, group }) {
     const wanted = this.#search.value.trim().toLocaleLowerCase();
-    const found = runners.filter((runner) => matches(runner, wanted));
+    const isFound = (/** @type {Runner} */ runner) => !wanted || this.#text(runner).includes(wanted);
     const isCard = (/** @type {Runner} */ { code }) =>
       follows.has(code) || code === oneRunner;
-    const mine = found.filter(isCard);
     const inGroup = (/** @type {Runner} */ { code }) => !group || group.has(code);
-    const others = found.filter((runner) => !isCard(runner) && inGroup(runner));
+    const mine = runners.filter((runner) => isCard(runner) && isFound(runner));
     mine.sort(byName);
-    const ordered = this.#ordered(others, now);
+    // Everybody keeps their place while a search or a group hides some.
+    const ordered = this.#ordered(runners, now)
+      .filter((runner) => !isCard(runner) && inGroup(runner) && isFound(runner));
     const shown = ordered.slice(0, ROW_LIMIT);
-
-    const places = ranks(runners);
-    const placesInGroup = group ? ranks(runners.filter(inGroup)) : places;
+    const { all: places, inGroup: placesInGroup } = this.#ranked(runners, group);
     /** @param {Runner} runner @param {number | null | undefined} rank @param {Lines | null} [more] */
     const show = (runner, rank, more = null) => {
       const row = this.#row(runner.code);
@@ -121,14 +127,14 @@ export class RunnerList {
     });
     this.#setStops(mine, shown);
     count(this.#mine, mine.length);
-    count(this.#everyone, others.length);
+    count(this.#everyone, ordered.length);
     const more = find(".more", this.#everyone);
     const hidden = ordered.length - ROW_LIMIT;
     more.hidden = hidden <= 0;
     setText(more, ngettext(
       "{count} more: search for a name or a bib.", "{count} more: search for a name or a bib.", hidden,
     ));
-    this.#empty.hidden = found.length > 0;
+    this.#empty.hidden = mine.length + ordered.length > 0;
     setText(
       this.#empty,
       wanted && runners.length
@@ -157,6 +163,32 @@ export class RunnerList {
       this.#rows.set(code, row);
     }
     return row;
+  }
+
+  /**
+   * @param {Runner[]} runners
+   * @param {import("./groups.js").Group | null} group
+   */
+  #ranked(runners, group) {
+    const at = performance.now();
+    if (at - this.#ranks.at < RANKED_FOR_MS && group === this.#ranks.group) return this.#ranks;
+    const all = ranks(runners);
+    const inGroup = group ? ranks(runners.filter(({ code }) => group.has(code))) : all;
+    this.#ranks = { at, all, group, inGroup };
+    return this.#ranks;
+  }
+
+  /**
+   * Return what a search compares.
+   * @param {Runner} runner
+   */
+  #text({ name, bib, code }) {
+    let kept = this.#texts.get(code);
+    if (!kept || kept.name !== name || kept.bib !== bib) {
+      kept = { name, bib, text: [name, bib ?? "", code].join("\n").toLocaleLowerCase() };
+      this.#texts.set(code, kept);
+    }
+    return kept.text;
   }
 
   /**
@@ -332,12 +364,6 @@ class Row {
  */
 function isMoving({ state }) {
   return state === "live" || state === "delayed";
-}
-
-/** @param {Runner} runner @param {string} wanted */
-function matches({ name, bib, code }, wanted) {
-  if (!wanted) return true;
-  return [name, bib ?? "", code].some((text) => text.toLocaleLowerCase().includes(wanted));
 }
 
 /** @param {Runner} a @param {Runner} b */

@@ -55,7 +55,7 @@ const list = new RunnerList({
   icons: page.icons,
   onPick: pick,
   onStar: star,
-  onSearch: () => draw(),
+  onSearch: () => (list.isServed || paused !== null ? draw() : showList(shownRunners(), shownTime())),
 });
 
 const results = new Results({
@@ -321,18 +321,9 @@ function draw() {
   tools?.mine.render(present.map((runner) => estimated(runner, clock.now())), clock.now());
   if (document.hidden) return;
   const emptySentence = sentenceForNobody();
-  const { oneRunner } = page;
   const group = groups?.chosen ?? null;
   results.refresh([...store.runners.values()], performance.now());
-  list.render(runners, {
-    follows, oneRunner, selected, now, emptySentence, ended, group,
-    lines: (runner, at) => {
-      if (player?.time) return null;
-      if (ended(runner).isOver) return { next: categoryWords(results.of(runner)) };
-      return tools?.mine.lines(runner, at) ?? null;
-    },
-    result: (runner) => results.of(runner),
-  });
+  showList(runners, now);
   const next = player?.time ? "" : (tools?.mine.next(now) ?? "");
   header.showRunners(runners, {
     follows, now, next, emptySentence,
@@ -354,11 +345,25 @@ function draw() {
   setTimeout(() => paused === null && map?.show(onMap, { store, follows, selected, probable, finish, exactly }));
 }
 
-/** @param {import("./store.js").Runner} runner */
-function ended(runner) {
+/** @param {import("./store.js").Runner[]} runners @param {number} now */
+function showList(runners, now) {
+  list.render(runners, {
+    follows, oneRunner: page.oneRunner, selected, now, ended,
+    emptySentence: sentenceForNobody(), group: groups?.chosen ?? null,
+    lines: (runner, at) => {
+      if (player?.time) return null;
+      if (ended(runner).isOver) return { next: categoryWords(results.of(runner)) };
+      return tools?.mine.lines(runner, at) ?? null;
+    },
+    result: (runner) => results.of(runner),
+  });
+}
+
+/** @param {import("./store.js").Runner} runner @param {number} [now] */
+function ended(runner, now = clock.now()) {
   const time = results.of(runner)?.gun_time ?? null;
   if (player?.time) return { time, isReplay: true };
-  return { time, isOver: clock.now() >= (store.courseOf(runner)?.ends ?? Infinity) };
+  return { time, isOver: now >= (store.courseOf(runner)?.ends ?? Infinity) };
 }
 
 // A runner without a fix is on a start list only, or nowhere.
@@ -385,7 +390,7 @@ function estimated(runner, now) {
   const kept = places.get(runner);
   const isFresh = kept && now - kept.now < REFRESH_EVERY_MS && now >= kept.now;
   if (isFresh && kept.estimate === estimate && kept.fix === fix) return kept.shown;
-  const shown = atEstimate(runner, store.courseOf(runner), { now, isOver: ended(runner).isOver });
+  const shown = atEstimate(runner, store.courseOf(runner), { now, isOver: ended(runner, now).isOver });
   places.set(runner, { now, estimate, fix, shown });
   return shown;
 }
