@@ -212,19 +212,19 @@ class Hub:
                 await asyncio.sleep(RETRY_S)
 
     def _receive(self, event: LayerEvent) -> None:
-        if isinstance(event, Probe):
+        # A newer version may send events that are unknown here.
+        if membership := self._groups.get(getattr(event, "runner", -1)):
+            self._deliver(membership, Frames(cast(RunnerEvent, event)))
+        elif isinstance(event, Probe):
             self.loss_detector.receive_probe(event)
         elif isinstance(event, EventsLost):
             self.loss_detector.report_loss(event.t)
-        # A newer version may send events that are unknown here.
-        elif membership := self._groups.get(getattr(event, "runner", -1)):
-            self._deliver(membership, Frames(event))
 
     def _deliver(self, membership: Membership, frames: Frames[RunnerEvent]) -> None:
         event = frames.event
         if type(event) is PositionAccepted:
             membership.newest = max(membership.newest, event.t)
-            self._queue_for_seeds(membership, cast(Frames[PositionAccepted], frames))
+            self._queue_for_seeds(membership, cast("Frames[PositionAccepted]", frames))
         for follower in membership.followers:
             try:
                 follower.receive(frames)

@@ -178,7 +178,7 @@ class SeedOutbox(Outbox):
             event.runner, 0
         ):
             frames.for_seed()
-            self.queue_position(cast(Frames[PositionAccepted], frames))
+            self.queue_position(cast("Frames[PositionAccepted]", frames))
             self.hub.flush_next_pass(self)
 
     def _schedule_events(self) -> None:

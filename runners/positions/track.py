@@ -87,12 +87,12 @@ class Track:
     def receive(self, frames: Frames[RunnerEvent]) -> None:
         """Adopt the state in an event, which a different process may have emitted."""
         event = frames.event
-        if not isinstance(event, PositionAccepted | FixHeld):
+        if type(event) is PositionAccepted:
+            self.latest = max(self.latest, event.t)
+        elif type(event) is not FixHeld:
             return
         if self.running is not None and event.state:
             self.running.adopt(event.state)
-        if type(event) is PositionAccepted and event.t > self.latest:
-            self.latest = event.t
 
     @property
     def newest(self) -> int:
