@@ -26,12 +26,22 @@ export class DeskMap {
   static async open(config) {
     find("#desk-map").hidden = false;
     const { map, library } = await openBase(config, "desk-map", {});
-    if (config.course) {
-      const color = readTokens()["map-course"];
-      map.addSource("course", { type: "geojson", data: new URL(config.course, location.href).href });
-      map.addLayer({ id: "course", type: "line", source: "course", filter: ["==", ["geometry-type"], "LineString"], paint: { "line-color": color, "line-width": 4 } });
-    }
-    return new DeskMap(map, library);
+    const opened = new DeskMap(map, library);
+    const answer = config.course ? await fetch(config.course) : null;
+    if (answer?.ok) opened.showCourse(await answer.json());
+    return opened;
+  }
+
+  /**
+   * Draw the course, and show all of it until somebody calls, is silent or off course.
+   * @param {import("geojson").FeatureCollection} course
+   */
+  showCourse(course) {
+    const color = readTokens()["map-course"];
+    this.#map.addSource("course", { type: "geojson", data: course });
+    this.#map.addLayer({ id: "course", type: "line", source: "course", filter: ["==", ["geometry-type"], "LineString"], paint: { "line-color": color, "line-width": 4 } });
+    this.#fit(course.features.flatMap(({ geometry }) =>
+      geometry.type === "LineString" ? geometry.coordinates : []));
   }
 
   /** @param {import("./desk.js").Spot[]} spots */
@@ -56,14 +66,17 @@ export class DeskMap {
       element.textContent = `${SHAPES[kind]} ${bib}`;
       marker.setLngLat(place);
     }
-    if (spots.length && !this.#hasFitted) this.#fit(spots);
+    if (spots.length && !this.#hasFitted) {
+      this.#hasFitted = true;
+      this.#fit(spots.map(({ place }) => place));
+    }
   }
 
-  /** @param {import("./desk.js").Spot[]} spots */
-  #fit(spots) {
-    this.#hasFitted = true;
+  /** @param {number[][]} places [lng, lat] */
+  #fit(places) {
+    if (!places.length) return;
     const bounds = new this.#library.LngLatBounds();
-    for (const { place } of spots) bounds.extend(place);
+    for (const [lng, lat] of places) bounds.extend([lng, lat]);
     this.#map.fitBounds(bounds, { padding: 48, maxZoom: CLOSEST_ZOOM, animate: false });
   }
 }
