@@ -10,13 +10,16 @@ function server(passes) {
     const codes = new URL(url, "http://x").searchParams.get("runners").split(",");
     requested.push(codes.join());
     const runners = codes.map((runner) => ({ runner, passes: [passes[runner]] }));
-    return { ok: true, json: async () => ({ runners }) };
+    return { ok: true, json: async () => ({ time: 0, runners }) };
   };
   const onChange = () => {};
   return { requested, arrivals: new Arrivals({ url: "/SLUG/eta", headers: {}, onChange, fetch }) };
 }
 
-const PASSES = { ann: { at: 3 }, bob: { at: 1 }, cat: { at: 2 } };
+const PASSES = {
+  ann: { at: 3, status: "expected" }, bob: { at: 1, status: "expected" },
+  cat: { at: 2, status: "expected" },
+};
 const answered = () => new Promise((resolve) => setTimeout(resolve));
 const codesOf = (found) => found?.map(({ code }) => code) ?? null;
 
