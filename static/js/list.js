@@ -7,7 +7,7 @@ import { gettext, language, ngettext } from "./language.js";
 import { dataState, describe } from "./liveness.js";
 
 // Limit of rows in the document. Search finds the other runners.
-const ROW_LIMIT = 500;
+const ROW_LIMIT = 200;
 // How often rows may be reordered. Otherwise they would move away from the pointer.
 const REORDER_EVERY_MS = 5000;
 // How long ranks are kept, so that a search does not wait for those of thousands.
