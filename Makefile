@@ -74,7 +74,8 @@ clients:
 	$(python) -m clients.conformance
 	$(python) -m tests.api.package_conversation
 
-# Clients that generators make of the HTTP documents, with a server. It needs npm and curl.
+# Clients that generators make of the HTTP documents, with a server. It needs npm, curl and,
+# as `make clients`, a JDK and Maven.
 generated-clients:
 	@.ci/setup dev
 	$(python) -m tests.api.generated_clients

@@ -11,7 +11,7 @@ from pydantic import Field
 from tablib import Dataset
 
 from runners.api.access import key_of, race_of, races_of_key
-from runners.api.fields import Bib, Moment, Slug, Strict, Text
+from runners.api.fields import Bib, Moment, Slug, Strict, Text, without_empty
 from runners.api.paging import (
     CONDITIONAL_CHANGE,
     CONDITIONAL_DELETE,
@@ -52,9 +52,13 @@ class EntryFields(Strict):
     category: Text = Field("", max_length=40)
     club: Text = Field("", max_length=60)
     wave: Text = Field("", description="The name of a wave of the race.")
-    visibility: Literal["", "public", "followers", "race", "private"] = ""
+    visibility: Literal["", "public", "followers", "race", "private"] = Field(
+        "", json_schema_extra=without_empty
+    )
     estimate: Literal["", "yes", "no"] = Field(
-        "", description="Whether the runner is estimated between timing mats."
+        "",
+        description="Whether the runner is estimated between timing mats.",
+        json_schema_extra=without_empty,
     )
     mail: Text = Field("", max_length=254)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from ninja import Path, Schema
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field
@@ -16,6 +16,14 @@ def _in_utc(moment: datetime) -> datetime:
     if moment.year not in YEARS:
         raise ValueError(f"A year is from {YEARS[0]} to {YEARS[-1]}.")
     return moment.astimezone(UTC)
+
+
+def without_empty(schema: dict[str, Any]) -> None:
+    """Leave the empty word, which is as no value, out of a schema.
+
+    Generated code has no name for it.
+    """
+    schema["enum"].remove(schema.pop("default"))
 
 
 # In UTC, so that what is written and what is read later have one representation.
