@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from runners.models import Contact, Entry, News, Runner, Sos, Subscription
+from runners.models import Contact, Entry, News, Race, Runner, Sos, Subscription
 from runners.models.news import Kind
 from runners.notifying import mail
 from runners.notifying.suppression import check_first_mail
@@ -106,12 +106,9 @@ def _update_position(sos: Sos, call: Call) -> None:
 
 
 def _queue_news(sos: Sos, kind: Kind, at: datetime) -> None:
-    now = timezone.now()
-    entry = (
-        Entry.objects.open_at(now)
-        .filter(runner=sos.runner_id)
-        .order_by("-race__start")
-        .first()
+    # The agreed window limits what spectators see; a race that is extended helps on.
+    entries = Entry.objects.shown().filter(
+        runner=sos.runner_id, race__in=Race.objects.window_open()
     )
     News.objects.bulk_create(
         [
@@ -119,7 +116,7 @@ def _queue_news(sos: Sos, kind: Kind, at: datetime) -> None:
                 kind=kind,
                 once=f"{kind} {sos.pk}",
                 runner_id=sos.runner_id,
-                entry=entry,
+                entry=entries.order_by("-race__start").first(),
                 sos=sos,
                 at=at,
             )

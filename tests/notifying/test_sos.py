@@ -121,6 +121,17 @@ def test_a_call_is_news_of_the_race_that_the_runner_has_accepted(entry: Entry) -
     assert News.objects.get().entry == entry
 
 
+def test_a_call_in_a_race_that_was_extended_is_news_of_the_race(entry: Entry) -> None:
+    """Help does not wait until the runner accepts the new end."""
+    entry.runner.account = User.objects.create_user("bob")
+    entry.runner.save()
+    now = timezone.now()
+    Entry.objects.update(shown_until=now - timedelta(minutes=1))
+    Race.objects.update(ends=now + timedelta(hours=1))
+    sos_store(runner=entry.runner.pk, call=call())
+    assert News.objects.get().entry == entry
+
+
 def test_a_follower_who_is_a_contact_too_is_notified_once_with_the_position(
     service: PushService, notifier: Notifier, entry: Entry, alice: User
 ) -> None:
