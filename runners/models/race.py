@@ -11,7 +11,7 @@ from django.db import models
 from django.utils import timezone
 
 from runners.models.rights import NotingQuerySet, RightsChange
-from runners.models.runner import Runner
+from runners.models.runner import Runner, RunnerToken
 
 # Runners of a race are visible from this long before the start.
 WINDOW_BEFORE_START = timedelta(hours=1)
@@ -19,6 +19,11 @@ WINDOW_BEFORE_START = timedelta(hours=1)
 SHOWN_AFTER_END = timedelta(days=1)
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def setup_link_name(race: int) -> str:
+    """Return the name of the tokens of links that are mailed to a race's runners."""
+    return f"Link by mail, race {race}"
 
 
 def valid_timezone(name: str) -> None:
@@ -257,6 +262,15 @@ class EntryQuerySet(NotingQuerySet["Entry"]):
                     max(race.opens, opens or LONG_AGO),
                     min(race.ends, ends or NEVER),
                 )
+
+    def end_setup_links(self) -> None:
+        """Revoke what was mailed before, maybe to a wrong address."""
+        for race, runner in self.order_by().values_list("race", "runner"):
+            issued = RunnerToken.objects.usable().filter(
+                runner=runner, name=setup_link_name(race)
+            )
+            for token in issued:
+                token.revoke()
 
     def forget_estimates(self) -> None:
         """Discard estimates until the next mat, because the runners hide a place."""

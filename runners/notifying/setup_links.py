@@ -6,13 +6,14 @@ import time
 from dataclasses import dataclass
 from smtplib import SMTPRecipientsRefused
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Length
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
-from runners.models import Entry, Phone, Race, RunnerToken, SuppressedAddress
-from runners.models.race import EntryQuerySet
+from runners.models import Entry, Phone, Race, Runner, RunnerToken, SuppressedAddress
+from runners.models.race import EntryQuerySet, setup_link_name
 from runners.notifying import mail
 from runners.notifying.mail import EmailConnection
 from runners.notifying.suppression import DAY_S, HOUR_S, MAX_BY_SERVER
@@ -41,7 +42,7 @@ def with_tested(race: Race, entries: EntryQuerySet) -> EntryQuerySet:
     """Annotate whether a position has arrived by the link that was sent (`tested`)."""
     phones = Phone.objects.filter(
         token__runner=OuterRef("runner"),
-        token__name=_token_name(race),
+        token__name=setup_link_name(race.pk),
         fix_at__gte=OuterRef("setup_sent_at"),
     )
     return entries.annotate(tested=Exists(phones))
@@ -91,18 +92,15 @@ def _send_within_limits(
 
 
 def _send(race: Race, entry: Entry, connection: EmailConnection, turn: Turn) -> None:
-    claimed = Entry.objects.filter(pk=entry.pk, setup_sent_at=None)
-    if not claimed.update(setup_sent_at=timezone.now()):
-        return  # Somebody else sends it.
-    _end_links(race, entry)
-    (plain,) = RunnerToken.objects.issue_many(
-        [entry.runner], name=_token_name(race), expires_at=race.ends
-    )
+    plain = _claim(race, entry)
+    if plain is None:
+        return
     try:
         mail.setup_mail(race, entry, plain, connection).send()
     except OSError as error:
-        _end_links(race, entry)
-        Entry.objects.filter(pk=entry.pk).update(setup_sent_at=None)
+        unsent = Entry.objects.filter(pk=entry.pk, mail=entry.mail)
+        unsent.end_setup_links()
+        unsent.update(setup_sent_at=None)
         if not isinstance(error, SMTPRecipientsRefused):
             raise
         _forget(entry, turn)
@@ -110,19 +108,29 @@ def _send(race: Race, entry: Entry, connection: EmailConnection, turn: Turn) -> 
         turn.sent += 1
 
 
-def _end_links(race: Race, entry: Entry) -> None:
-    """Revoke what was sent before, maybe to a wrong address, or could not be sent."""
-    issued = RunnerToken.objects.usable().filter(
-        runner=entry.runner, name=_token_name(race)
+@transaction.atomic
+def _claim(race: Race, entry: Entry) -> str | None:
+    """Mark an entry as sent, and return its new token.
+
+    None if somebody else sends it, or if the start list has changed since it was read.
+    Who changes the address waits for this transaction, and then ends the token.
+    """
+    claimed = Entry.objects.filter(
+        pk=entry.pk,
+        mail=entry.mail,
+        setup_sent_at=None,
+        # Not a join, whose conditions PostgreSQL does not check again after waiting.
+        runner__in=Runner.objects.filter(account=None),
     )
-    for token in issued:
-        token.revoke()
+    if not claimed.update(setup_sent_at=timezone.now()):
+        return None
+    Entry.objects.filter(pk=entry.pk).end_setup_links()
+    (plain,) = RunnerToken.objects.issue_many(
+        [entry.runner], name=setup_link_name(race.pk), expires_at=race.ends
+    )
+    return plain
 
 
 def _forget(entry: Entry, turn: Turn) -> None:
-    Entry.objects.filter(pk=entry.pk).update(mail="")
+    Entry.objects.filter(pk=entry.pk, mail=entry.mail).update(mail="")
     turn.refused += 1
-
-
-def _token_name(race: Race) -> str:
-    return f"Link by mail, {race.slug}"[:60]

@@ -45,7 +45,7 @@ def check_first_mail(address: str, *, account: int | None) -> None:
 
 @transaction.atomic
 def address_suppress(*, address: str, reason: str) -> None:
-    """Stop all mails to an address, and delete it.
+    """Stop all mails to an address, delete it, and end the set-up links sent to it.
 
     Mails about an account to the address that it has confirmed are still sent.
     """
@@ -54,5 +54,9 @@ def address_suppress(*, address: str, reason: str) -> None:
     )
     for model in (Subscription, Contact, Invitation):
         model.objects.filter(email__iexact=address).delete()
-    Entry.objects.filter(mail__iexact=address).update(mail="")
+    entries = Entry.objects.filter(mail__iexact=address)
+    mailed = Entry.objects.filter(pk__in=list(entries.values_list("pk", flat=True)))
+    # First the address, which whoever sends a link claims with the entry.
+    mailed.update(mail="", setup_sent_at=None)
+    mailed.end_setup_links()
     EmailAddress.objects.filter(email__iexact=address, verified=False).delete()

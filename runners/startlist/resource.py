@@ -41,7 +41,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
     entry. Runners who are not `managed` by whoever imports keep theirs too. An empty
     code, name, visibility, estimate or mail leaves the stored value; a column that the
     file does not have leaves all of them. Who gets a different mail address has not got
-    the set-up link.
+    the set-up link, and the link to the former address ends.
     """
 
     bib = Field("bib", "bib")
@@ -84,6 +84,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         )
         self._by_bib = {entry.bib: entry for entry in entries}
         self._by_runner = {entry.runner_id: entry for entry in entries}
+        self._readdressed: set[int | None] = set()
         self._runners: dict[str, Runner] = {}
         self._codes: set[str] = set()
         # The first row of the file with a bib or code.
@@ -204,6 +205,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
             instance.shows_estimate = ESTIMATES[row["estimate"].lower()]
         if (mail := row.get("mail")) and mail != instance.mail:
             instance.mail, instance.setup_sent_at = mail, None
+            self._readdressed.add(instance.pk)
         if runner._state.adding or runner.pk in self._renamed:
             runner.name = row["name"] or runner.name
             if row.get("visibility"):
@@ -249,12 +251,13 @@ class StartListResource(ModelResource):  # type: ignore[misc]
             return
         for entry in entries:
             entry.runner.save(update_fields=["name", "visibility", "changed_at"])
-            entry.save(
-                update_fields=[
-                    *("bib", "category", "club", "wave", "shows_estimate"),
-                    *("mail", "setup_sent_at", "changed_at"),
-                ]
-            )
+            fields = ["bib", "category", "club", "wave", "shows_estimate", "changed_at"]
+            if entry.pk not in self._readdressed:
+                entry.save(update_fields=fields)
+                continue
+            # Only here, so that a link that was sent meanwhile stays marked as sent.
+            entry.save(update_fields=[*fields, "mail", "setup_sent_at"])
+            Entry.objects.filter(pk=entry.pk).end_setup_links()
         News.objects.tell_of_changes(entries)
 
     # -- codes

@@ -131,10 +131,10 @@ def test_a_new_address_gets_a_new_link_and_ends_the_first(
     (first,) = [token_in(m) for m in mail.outbox if m.to == ["ann@runs.example"]]
     assert enter(race, LIST).unchanged == 3
     enter(race, "bib,name,mail\n1,Ann,new@runs.example\n")
+    assert find_token(first) is None
     assert states(office, page)["Ann"] == "waiting"
     assert "Sent 1 links." in send(office, page)
     assert mail.outbox[-1].to == ["new@runs.example"]
-    assert find_token(first) is None
     assert find_token(token_in(mail.outbox[-1])) is not None
 
 
@@ -151,6 +151,47 @@ def test_sending_is_limited(
     monkeypatch.setattr(setup_links, "MAX_BY_SERVER", 1)
     assert "Sent 0 links. This server sends 1 links per hour." in send(office, page)
     assert states(office, page)["Bob"] == "waiting"
+
+
+@pytest.mark.parametrize("change", ["address", "account"])
+def test_who_changes_during_a_turn_gets_no_link_of_it(
+    office: Client, page: str, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    deliver, account = EmailMessage.send, make_user("bob")
+
+    def send_first(self: EmailMessage, **_: Any) -> None:
+        deliver(self)
+        if change == "address":
+            Entry.objects.filter(bib="2").update(mail="new@runs.example")
+        else:
+            Runner.objects.filter(name="Bob").update(account=account)
+
+    monkeypatch.setattr(EmailMessage, "send", send_first)
+    assert "Sent 1 links." in send(office, page)
+    assert Entry.objects.get(bib="2").setup_sent_at is None
+    assert RunnerToken.objects.usable().count() == 1
+
+
+def test_links_end_when_the_owner_of_their_address_stops_all_mails(
+    office: Client, page: str
+) -> None:
+    send(office, page)
+    tokens = {message.to[0]: token_in(message) for message in mail.outbox}
+    address_suppress(address="ANN@runs.example", reason="unsubscribed")
+    assert find_token(tokens["ann@runs.example"]) is None
+    assert find_token(tokens["bob@runs.example"]) is not None
+    assert states(office, page)["Ann"] == "no mail"
+
+
+def test_links_of_races_with_similar_names_are_apart(
+    office: Client, page: str, race: Race
+) -> None:
+    Race.objects.update(slug="a" * 59 + "1")
+    other = Race.objects.create(slug="a" * 59 + "2", start=race.start, ends=race.ends)
+    send(office, page)
+    Entry.objects.create(race=other, runner=Runner.objects.get(name="Ann"), bib="7")
+    other.entries.all().end_setup_links()
+    assert RunnerToken.objects.usable().count() == 2
 
 
 def test_addresses_that_refuse_mails_are_deleted(
