@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import time
+from contextlib import suppress
 
 from django.core.cache import cache
 
@@ -19,11 +20,21 @@ def over_quota(name: str, most: int, period_s: int) -> bool:
     Periods are fixed windows, so that a use costs one increment. Raises
     `redis.RedisError` while Redis is unavailable.
     """
-    window = int(time.time()) // period_s
-    digest = hashlib.sha256(f"{name} {window}".encode()).hexdigest()
-    key = f"quota:{digest}"
+    key = _key(name, period_s)
     cache.add(key, 0, period_s)
     return cache.incr(key) > most
+
+
+def give_back(name: str, period_s: int) -> None:
+    """Uncount a use that came to nothing, unless its period is over."""
+    with suppress(ValueError):
+        cache.decr(_key(name, period_s))
+
+
+def _key(name: str, period_s: int) -> str:
+    window = int(time.time()) // period_s
+    digest = hashlib.sha256(f"{name} {window}".encode()).hexdigest()
+    return f"quota:{digest}"
 
 
 def network_of(address: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from smtplib import SMTPRecipientsRefused
 
 from django.db import transaction
@@ -17,7 +17,7 @@ from runners.models.race import EntryQuerySet, setup_link_name
 from runners.notifying import mail
 from runners.notifying.mail import EmailConnection
 from runners.notifying.suppression import DAY_S, HOUR_S, MAX_BY_SERVER
-from runners.quotas import over_quota
+from runners.quotas import give_back, over_quota
 from runners.units.errors import CodedError
 
 # Limits of one turn, which an organiser waits for.
@@ -25,6 +25,8 @@ MAX_PER_TURN = 100
 TURN_S = 20.0
 # A family may use one address.
 MAX_TO_ADDRESS = 5
+# Per day; several times what an organiser sends, 100 per press.
+MAX_BY_RACE = 2000
 
 
 @dataclass(slots=True)
@@ -34,6 +36,9 @@ class Turn:
     sent: int = 0
     # Addresses whose owners or servers refuse mails, and which are deleted.
     refused: int = 0
+    # Entries that wait because their address has got its links of the day.
+    skipped: int = 0
+    full: set[str] = field(default_factory=set)
     # Why the turn ended before its time, for the organiser.
     stopped: str = ""
 
@@ -69,8 +74,9 @@ def setup_links_send(*, race: Race, entries: EntryQuerySet, language: str) -> Tu
     turn, until = Turn(), time.monotonic() + TURN_S
     waiting = without_link(entries).select_related("runner")
     with translation.override(language), mail.connected() as connection:
-        for entry in waiting.order_by(Length("bib"), "bib")[:MAX_PER_TURN]:
-            if turn.stopped or time.monotonic() > until:
+        for entry in waiting.order_by(Length("bib"), "bib"):
+            is_over = turn.sent + turn.refused >= MAX_PER_TURN
+            if turn.stopped or is_over or time.monotonic() > until:
                 break
             _send_within_limits(race, entry, connection, turn)
     return turn
@@ -79,16 +85,24 @@ def setup_links_send(*, race: Race, entries: EntryQuerySet, language: str) -> Tu
 def _send_within_limits(
     race: Race, entry: Entry, connection: EmailConnection, turn: Turn
 ) -> None:
-    address = entry.mail
-    if SuppressedAddress.objects.of_address(address).exists():
+    quota = f"setup mail to {entry.mail.casefold()}"
+    if quota in turn.full:
+        turn.skipped += 1
+    elif SuppressedAddress.objects.of_address(entry.mail).exists():
         _forget(entry, turn)
-    elif over_quota(f"setup mail to {address.casefold()}", MAX_TO_ADDRESS, DAY_S):
-        # The others have different addresses.
-        return
+    elif over_quota(f"setup mail of race {race.pk}", MAX_BY_RACE, DAY_S):
+        turn.stopped = f"A race sends {MAX_BY_RACE} links per day."
     elif over_quota("setup mail", MAX_BY_SERVER, HOUR_S):
         turn.stopped = f"This server sends {MAX_BY_SERVER} links per hour."
+    elif over_quota(quota, MAX_TO_ADDRESS, DAY_S):
+        turn.full.add(quota)
+        turn.skipped += 1
     else:
-        _send(race, entry, connection, turn)
+        try:
+            _send(race, entry, connection, turn)
+        except OSError:
+            give_back(quota, DAY_S)
+            raise
 
 
 def _send(race: Race, entry: Entry, connection: EmailConnection, turn: Turn) -> None:

@@ -153,6 +153,46 @@ def test_sending_is_limited(
     assert states(office, page)["Bob"] == "waiting"
 
 
+def test_a_race_sends_a_limited_number_per_day(
+    office: Client, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup_links, "MAX_BY_RACE", 1)
+    assert "Sent 1 links. A race sends 1 links per day." in send(office, page)
+    assert states(office, page)["Bob"] == "waiting"
+
+
+def test_a_full_address_is_named_and_holds_up_nobody(
+    office: Client, page: str, race: Race, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup_links, "MAX_TO_ADDRESS", 2)
+    monkeypatch.setattr(setup_links, "MAX_PER_TURN", 4)
+    club = "".join(f"{n},Kid {n},Club@runs.example\n" for n in range(10, 19))
+    enter(race, f"bib,name,mail\n{club}90,Eve,eve@runs.example\n")
+    text = send(office, page)
+    assert "Sent 4 links." in text
+    assert "wait until tomorrow" not in text
+    text = send(office, page)
+    assert "Sent 1 links. 7 wait until tomorrow: an address gets" in text
+    assert states(office, page)["Eve"] == "sent"
+
+
+@pytest.mark.parametrize("limit", ["MAX_BY_SERVER", "MAX_BY_RACE"])
+def test_turns_that_send_nothing_use_up_no_address(
+    office: Client, page: str, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    def fail(self: EmailMessage, **_: Any) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(setup_links, "MAX_TO_ADDRESS", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(setup_links, limit, 0)
+        assert "Sent 0 links." in send(office, page)
+    with monkeypatch.context() as patch:
+        patch.setattr(EmailMessage, "send", fail)
+        send(office, page)
+    assert "Sent 2 links." in send(office, page)
+
+
 @pytest.mark.parametrize("change", ["address", "account"])
 def test_who_changes_during_a_turn_gets_no_link_of_it(
     office: Client, page: str, monkeypatch: pytest.MonkeyPatch, change: str

@@ -19,6 +19,7 @@ from runners.models.race import EntryQuerySet
 from runners.notifying.mail import is_offered
 from runners.notifying.setup_links import (
     MAX_PER_TURN,
+    MAX_TO_ADDRESS,
     setup_links_send,
     with_tested,
     without_link,
@@ -117,5 +118,10 @@ def _send(
     text = f"Sent {turn.sent} links."
     if turn.refused:
         text += f" {turn.refused} addresses take no mails, and were deleted."
+    if turn.skipped:
+        text += (
+            f" {turn.skipped} wait until tomorrow: an address gets {MAX_TO_ADDRESS} "
+            "links per day."
+        )
     messages.info(request, f"{text} {turn.stopped}".strip())
     race_admin.log_change(request, race, f"Mailed the links of {turn.sent} phones.")
