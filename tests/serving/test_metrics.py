@@ -58,11 +58,12 @@ def buckets(metrics: dict[str, float], labels: str = "") -> list[float]:
 async def test_merged_positions_are_counted(pipeline: Pipeline, bob: Publisher) -> None:
     writer = RecordingWriter()
     writer.behind = True
-    await pipeline.hub.subscribe([bob.pk], SeedOutbox(writer, pipeline.hub))
+    outbox = SeedOutbox(writer, pipeline.hub)
+    await pipeline.hub.subscribe([bob.pk], outbox)
     newest = now_ms()
     for t in range(newest - 4, newest + 1):
         await pipeline.accept(bob, [Fix(t, 48.0, 2.0)], source="websocket")
-    await eventually(lambda: pipeline.hub.newest([bob.pk])[bob.pk] == newest)
+    await eventually(lambda: outbox.waiting == 1)
     writer.drain()
     assert len(writer.messages) == 1
     counted = await read_metrics()

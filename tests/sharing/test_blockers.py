@@ -37,6 +37,7 @@ async def test_a_block_applies_to_a_socket_that_joins_while_blocks_are_read(
         return {}
 
     monkeypatch.setattr(database, "read", read)
+    monkeypatch.setattr(database, "read_snapshot", read)
     monkeypatch.setattr(database, "read_rights", read_rights)
     await topics.join(public, other, 1)
     await topics.refresh_blockers(set(HER_BLOCKERS))
