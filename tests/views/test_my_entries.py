@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -28,6 +29,18 @@ def entry(bob: Runner) -> Entry:
     return Entry.objects.create(race=race, runner=bob, bib="17", accepted=False)
 
 
+def hidden_fields(client: Client) -> dict[str, str]:
+    page = client.get("/me/").text
+    found = re.findall(r'type="hidden" name="(start|ends)" value="(\d+)"', page)
+    return dict(found)
+
+
+def accept(client: Client, entry: Entry) -> str:
+    """Accept an entry with the times of the page; return the next page."""
+    fields = {"answer": "accept", **hidden_fields(client)}
+    return client.post(f"/me/entries/{entry.pk}/", fields, follow=True).text
+
+
 def is_visible(runner: Runner) -> bool:
     return visible_runners().filter(pk=runner.pk).exists()
 
@@ -39,10 +52,7 @@ def test_an_entry_shows_a_runner_after_they_accept(
     assert "Riverside Half" in page and "Bib 17" in page
     assert not is_visible(bob)
 
-    page_after = bob_client.post(
-        f"/me/entries/{entry.pk}/", {"answer": "accept"}, follow=True
-    )
-    assert "Riverside Half shows you with the bib 17." in page_after.text
+    assert "Riverside Half shows you with the bib 17." in accept(bob_client, entry)
     assert is_visible(bob)
 
     RightsChange.objects.all().delete()
@@ -81,21 +91,21 @@ def test_acceptance_opens_nothing_from_before_it(
     bob_client: Client, bob: Runner, entry: Entry
 ) -> None:
     before = timezone.now()
-    bob_client.post(f"/me/entries/{entry.pk}/", {"answer": "accept"})
+    accept(bob_client, entry)
     first = public_from([bob.pk])[bob.pk]
     assert first >= before
     # The organiser stretches the race: the runner is asked, and opens only what comes.
     Race.objects.update(start=before - DAY, ends=before + DAY)
     assert public_from([bob.pk]) == {bob.pk: first}
     assert "the times have changed since you accepted" in bob_client.get("/me/").text
-    bob_client.post(f"/me/entries/{entry.pk}/", {"answer": "accept"})
+    accept(bob_client, entry)
     assert public_from([bob.pk]) == {bob.pk: first}
     entry.refresh_from_db()
     assert entry.shown_until == before + DAY
     assert "the times have changed" not in bob_client.get("/me/").text
     # A runner who declined agrees again from then on.
     bob_client.post(f"/me/entries/{entry.pk}/", {"answer": "decline"})
-    bob_client.post(f"/me/entries/{entry.pk}/", {"answer": "accept"})
+    accept(bob_client, entry)
     assert public_from([bob.pk])[bob.pk] > first
 
 
@@ -104,11 +114,28 @@ def test_a_race_that_is_moved_asks_its_runners_again(
 ) -> None:
     tomorrow = timezone.now() + DAY
     Race.objects.update(start=tomorrow, ends=tomorrow + DAY)
-    bob_client.post(f"/me/entries/{entry.pk}/", {"answer": "accept"})
+    accept(bob_client, entry)
     entry.refresh_from_db()
     assert entry.shown_from == tomorrow - WINDOW_BEFORE_START
     Race.objects.update(start=tomorrow - 3 * WINDOW_BEFORE_START)
     assert "the times have changed" in bob_client.get("/me/").text
-    bob_client.post(f"/me/entries/{entry.pk}/", {"answer": "accept"})
+    accept(bob_client, entry)
     entry.refresh_from_db()
     assert entry.shown_from == tomorrow - 4 * WINDOW_BEFORE_START
+
+
+@pytest.mark.parametrize("moved", ["start", "ends"])
+def test_times_that_changed_after_the_page_are_shown_before_they_are_accepted(
+    bob_client: Client, bob: Runner, entry: Entry, moved: str
+) -> None:
+    fields = {"answer": "accept", **hidden_fields(bob_client)}
+    Race.objects.update(**{moved: getattr(entry.race, moved) + timedelta(minutes=1)})
+    url = f"/me/entries/{entry.pk}/"
+    page = bob_client.post(url, fields, follow=True).text
+    assert "The times of Riverside Half have changed." in page
+    assert not is_visible(bob)
+    # What was never shown was not agreed to.
+    bob_client.post(url, {"answer": "accept"})
+    assert not is_visible(bob)
+    assert "Riverside Half shows you with the bib 17." in accept(bob_client, entry)
+    assert is_visible(bob)

@@ -6,9 +6,10 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
+from django.utils.dateformat import format as date_format
 from django.utils.translation import gettext as _
 
-from runners.models import Runner
+from runners.models import Race, Runner
 from runners.views.me.page import back_to, form_of, own_runner
 
 
@@ -21,6 +22,12 @@ def answer(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     if chosen not in ("accept", "decline"):
         raise Http404("There is no such answer.")
     accepts = chosen == "accept"
+    if accepts and not _has_seen_times(request, entry.race):
+        text = _(
+            "The times of {race} have changed. See the new ones, and answer again."
+        )
+        messages.error(request, text.format(race=entry.race))
+        return back_to("entries")
     if accepts:
         now = timezone.now()
         # What was recorded before the first acceptance stays closed.
@@ -35,3 +42,9 @@ def answer(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
         else _("{race} does not show you.").format(race=entry.race),
     )
     return back_to("entries")
+
+
+def _has_seen_times(request: HttpRequest, race: Race) -> bool:
+    """Return whether the page of the form had the times that the race has now."""
+    seen = request.POST.get("start"), request.POST.get("ends")
+    return seen == (date_format(race.start, "U"), date_format(race.ends, "U"))
