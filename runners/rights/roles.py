@@ -99,7 +99,20 @@ def races_of(user: AnyUser, action: Action = Action.VIEW) -> RaceQuerySet:
 
 def may_somewhere(user: AnyUser, action: Action) -> bool:
     """Return whether an account may do something for any race."""
-    return may_everywhere(user, action) or races_of(user, action).exists()
+    if not (user.is_active and user.is_staff):
+        return False
+    by_role = not ROLES[action].isdisjoint(_roles_held(user))
+    return by_role or may_everywhere(user, action)
+
+
+def _roles_held(user: AnyUser) -> set[str]:
+    """Return the roles of an account, read once per request as Django's permissions."""
+    held: set[str] | None = getattr(user, "_roles_held", None)
+    if held is None:
+        rows = RaceRole.objects.filter(user=user.pk)
+        held = set(rows.values_list("role", flat=True))
+        user._roles_held = held  # type: ignore[union-attr]
+    return held
 
 
 def may_everywhere(user: AnyUser, action: Action) -> bool:
