@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -35,6 +36,8 @@ MAX_DISTANCES = 100
 # Choices of one browser per period, each of which may write `MAX_PASSES` rows.
 MAX_CHOICES = 30
 PERIOD_S = 60
+# Limit of the alerts of a turn; a turn later the next ones follow.
+MAX_DUE = 5_000
 
 
 @transaction.atomic
@@ -81,14 +84,17 @@ def record_arrivals(now: datetime) -> int:
     """Create news and deliveries of passes that are due; return their number.
 
     Causes a query while nobody waits, otherwise up to nine more for each race. Reads
-    the passes that somebody waits for, however many do, and the alerts that are due.
+    the passes that somebody waits for, however many do, and the alerts that are due,
+    at most `MAX_DUE` of a race.
     """
     awaited = _waiting().filter(entry__race=OuterRef("pk"))
     races = Race.objects.filter(Exists(awaited), ends__gte=now).defer("line")
     return sum(
         _notify(alert, minutes, at, now)
         for race in races
-        for alert, minutes, at in _due(race, now)
+        # Read before the first is written: with a query open, SQLite refuses to write
+        # after the commit of a different connection.
+        for alert, minutes, at in list(islice(_due(race, now), MAX_DUE))
     )
 
 
@@ -107,7 +113,7 @@ def _due(race: Race, now: datetime) -> Iterator[tuple[ArrivalAlert, int, datetim
         left = (at - now.timestamp()) / MINUTE_S
         if minutes := next((n for n in WARNINGS_MIN if left <= n), None):
             due[minutes][passing] = at
-    for minutes, passes in due.items():
+    for minutes, passes in sorted(due.items()):
         entries = {entry for entry, _ in passes}
         unsent = _waiting(minutes).filter(entry__in=entries).select_related("entry")
         for alert in unsent.iterator():

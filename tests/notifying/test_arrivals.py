@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -165,6 +166,30 @@ def test_alerts_that_are_not_due_are_not_loaded(ann: Entry, browser: Browser) ->
     finally:
         post_init.disconnect(record_alert, sender=ArrivalAlert)
     assert kept.warned is None
+
+
+def test_due_alerts_are_read_before_the_first_is_written(
+    ann: Entry, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose(browser, distances=[8_800, 8_900, 9_000])
+    steps = []
+    due, notify = arrival_alerts._due, arrival_alerts._notify
+
+    def read(*args: Any) -> Iterator[Any]:
+        for each in due(*args):
+            steps.append("read")
+            yield each
+
+    def write(*args: Any) -> int:
+        steps.append("write")
+        return notify(*args)
+
+    monkeypatch.setattr(arrival_alerts, "_due", read)
+    monkeypatch.setattr(arrival_alerts, "_notify", write)
+    # More of them are left for the next turn.
+    monkeypatch.setattr(arrival_alerts, "MAX_DUE", 2)
+    assert [record_arrivals(timezone.now()) for _ in range(3)] == [2, 1, 0]
+    assert steps == ["read", "read", "write", "write", "read", "write"]
 
 
 def test_a_runner_who_hides_meanwhile_is_not_notified(
