@@ -33,6 +33,14 @@ def made_once(name: str, make: Callable[[Path], object]) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
             unfinished = path.with_suffix(".unfinished")
+            _remove(unfinished)
             make(unfinished)
             unfinished.rename(path)
     return path
+
+
+def _remove(path: Path) -> None:
+    """Remove what an attempt that has failed left."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
