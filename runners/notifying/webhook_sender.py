@@ -163,7 +163,9 @@ def _claim(busy: set[int]) -> list[WebhookMessage]:
     messages = WebhookMessage.objects.claim(
         most=MOST - len(busy), lease=LEASE, busy=busy
     )
-    permitted = [each for each in messages if each.webhook in webhooks_of(each.race)]
+    races = {each.race_id: each.race for each in messages}
+    webhooks = {pk: webhooks_of(race) for pk, race in races.items()}
+    permitted = [each for each in messages if each.webhook in webhooks[each.race_id]]
     if ended := {each.pk for each in messages} - {each.pk for each in permitted}:
         rows = WebhookMessage.objects.filter(pk__in=ended)
         rows.update(due_at=None, result=NOT_PERMITTED)

@@ -33,6 +33,7 @@ from runners.models import (
     WebhookMessage,
 )
 from runners.models.race_role import Role
+from runners.notifying import webhook_sender
 from runners.notifying.deliveries import record_states, spread
 from runners.notifying.webhook_sender import NOT_PERMITTED, WebhookSender
 from runners.races.entries import entry_mark, splits_set
@@ -382,3 +383,22 @@ def test_a_poll_without_due_messages_begins_no_transaction(webhook: Webhook) -> 
     with CaptureQueriesContext(connection) as queries:
         assert not WebhookMessage.objects.claim(most=9, lease=timedelta(0), busy=set())
     assert len(queries) == 1
+
+
+def test_the_right_to_a_race_is_checked_once_for_all_its_messages(
+    webhook: Webhook, organiser: User, entry: Entry, ten: Checkpoint
+) -> None:
+    other = Webhook.objects.create(
+        name="Times", url=webhook.url, account=organiser, race=entry.race
+    )
+    passed(entry, ten)
+    spread()
+    counts = []
+    WebhookMessage.objects.update(due_at=None)
+    for due in ([webhook], [webhook, other]):
+        messages = WebhookMessage.objects.filter(webhook__in=due)
+        messages.update(due_at=timezone.now())
+        with CaptureQueriesContext(connection) as queries:
+            assert len(webhook_sender._claim(set())) == len(due)
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
