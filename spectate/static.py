@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from django.contrib.staticfiles.apps import StaticFilesConfig
+from django.core.management import CommandError
 from whitenoise.storage import CompressedStaticFilesStorage
 
 from runners.views.bundle import ESBUILD, LIVE, LIVE_BUNDLE, bundle
@@ -28,10 +30,23 @@ class BundledStaticFilesStorage(CompressedStaticFilesStorage):  # type: ignore[m
     def post_process(
         self, paths: dict[str, Any], dry_run: bool = False, **options: Any
     ) -> Iterator[Any]:
-        # Without the packages of npm, pages load the modules one by one.
-        if not dry_run and LIVE in paths and ESBUILD.exists():
-            target = Path(self.path(LIVE_BUNDLE))
-            target.parent.mkdir(exist_ok=True)
-            target.write_bytes(bundle(Path(self.path(LIVE))))
+        if not dry_run and LIVE in paths and self._make_bundle():
             paths = paths | {LIVE_BUNDLE: (self, LIVE_BUNDLE)}
         yield from super().post_process(paths, dry_run, **options)
+
+    def _make_bundle(self) -> bool:
+        """Make the bundle; without esbuild, delete an earlier one and return False.
+
+        Pages then load the modules one by one.
+        """
+        target = Path(self.path(LIVE_BUNDLE))
+        if not ESBUILD.exists():
+            target.unlink(missing_ok=True)
+            return False
+        target.parent.mkdir(exist_ok=True)
+        try:
+            target.write_bytes(bundle(Path(self.path(LIVE))))
+        except subprocess.CalledProcessError as error:
+            reason = error.stderr.decode(errors="replace")
+            raise CommandError(f"esbuild failed: {reason}") from error
+        return True

@@ -3,16 +3,23 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from django.core.management import CommandError
 from django.test import Client
 from django.utils import timezone
 
+import runners.views.bundle
+import spectate.static
 from runners.models import Entry, Follow, LatestPosition, Race, Runner, ShareLink
 from runners.views import topic_data
+from runners.views.bundle import LIVE, LIVE_BUNDLE
 from runners.views.overview import path_of
+from spectate.static import BundledStaticFilesStorage
 
 Visibility = Runner.Visibility
 
@@ -53,6 +60,43 @@ def test_the_live_page_preloads_its_scripts(client: Client, db: None) -> None:
     for module in ("live", "store", "polyline", "map/open", "map/layers"):
         assert f'<link rel="modulepreload" href="/static/js/{module}.js"' in html
     assert 'href="/live.json?public=1" crossorigin' in html
+
+
+@pytest.fixture
+def collected(tmp_path: Path) -> BundledStaticFilesStorage:
+    """Files that were collected and bundled before."""
+    storage = BundledStaticFilesStorage(location=tmp_path)
+    for name in (LIVE, LIVE_BUNDLE):
+        storage.save(name, ContentFile(b"let a = 1;"))
+    return storage
+
+
+def post_process(storage: BundledStaticFilesStorage) -> None:
+    list(storage.post_process({LIVE: (storage, LIVE)}))
+
+
+def test_without_esbuild_no_earlier_bundle_is_left(
+    collected: BundledStaticFilesStorage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spectate.static, "ESBUILD", tmp_path / "missing")
+    post_process(collected)
+    assert not collected.exists(LIVE_BUNDLE) and collected.exists(LIVE)
+
+
+def test_a_failure_of_esbuild_is_shown_with_its_reason(
+    collected: BundledStaticFilesStorage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    esbuild = tmp_path / "esbuild"
+    esbuild.write_text("#!/bin/sh\necho 'No loader for .x' >&2\nexit 1\n")
+    esbuild.chmod(0o755)
+    for module in (spectate.static, runners.views.bundle):
+        monkeypatch.setattr(module, "ESBUILD", esbuild)
+    with pytest.raises(CommandError, match=r"No loader for \.x"):
+        post_process(collected)
 
 
 def test_the_live_page_links_to_current_next_and_past_races(
