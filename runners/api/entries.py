@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from django.db import transaction
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from ninja import Router, Schema, Status
 from pydantic import Field
@@ -257,7 +258,9 @@ def write_entry(
     bib = " ".join(bib.split())
     with transaction.atomic():
         race = race_of(request, slug, Action.ENTER, lock=True)
-        stored = race.entries.select_related("runner", "wave").filter(bib=bib).first()
+        stored = _find(race, Q(bib=bib))
+        if stored is None and body.code:
+            stored = _find(race, Q(runner__code=body.code))
         check_conditions(request, None if stored is None else _out(stored))
         # Of spaces only, the bib is refused as in a list.
         row = EntryIn.model_construct(bib=bib, **body.dict())
@@ -317,10 +320,14 @@ def _out(entry: Entry) -> EntryOut:
 
 
 def _entry(race: Race, bib: str) -> Entry:
-    entry = race.entries.select_related("runner", "wave").filter(bib=bib).first()
+    entry = _find(race, Q(bib=bib))
     if entry is None:
         raise Problem(404, "entry.unknown", "The race has no entry with this bib.")
     return entry
+
+
+def _find(race: Race, of: Q) -> Entry | None:
+    return race.entries.select_related("runner", "wave").filter(of).first()
 
 
 @router.post("/races/{slug}/splits", response=SplitsStored)

@@ -371,6 +371,10 @@ def test_what_a_start_list_knows_is_set_for_one_entry_and_read_back(
     )
     for stale in ({"If_Match": read["ETag"]}, {"If_None_Match": "*"}):
         refused(system, "PUT", path, body, status=412, **stale)
+    # The runner is entered, with a different bib.
+    other = f"{race}/entries/2"
+    refused(system, "PUT", other, body, status=412, If_None_Match="*")
+    refused(system, "GET", other, status=404)
     for bib, more, at in (("%20", {}, "bib"), ("2", {"wave": "Slow"}, "wave")):
         places = refused(
             system, "PUT", f"{race}/entries/{bib}", body | more, status=422
