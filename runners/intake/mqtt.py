@@ -230,8 +230,9 @@ class Mqtt:
             except TryLater as error:
                 # Waiting for a rate would delay all other phones.
                 is_limited = error.code == "rate.limited"
+                if is_limited:
+                    self.refused[error.code] += 1
                 if is_limited or message.connection != self._connection:
-                    self.refused[error.code] += is_limited
                     return
                 await asyncio.sleep(error.after)
             except Exception:

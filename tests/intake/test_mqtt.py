@@ -143,6 +143,21 @@ async def test_a_message_is_handled_again_once_the_database_is_available(
         await eventually(lambda: process.recorder.stored)
 
 
+async def test_a_message_that_the_broker_sends_again_is_not_counted_as_refused(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = Mqtt(process)
+    monkeypatch.setattr(delivery, "RETRY_AFTER_S", 0)
+
+    async def fail(message: Message) -> None:
+        raise delivery._store_unavailable()
+
+    monkeypatch.setattr(receiver, "_deliver", fail)
+    ended = receiver._connection - 1
+    await receiver._store(Message("phones/x", b"", False, 1, 1, ended))
+    assert not list(receiver.refused)
+
+
 async def test_neither_retained_messages_nor_wills_are_signs_of_life(
     process: Process, settings: Settings, mosquitto: Mosquitto
 ) -> None:
