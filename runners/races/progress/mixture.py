@@ -54,7 +54,7 @@ REJOIN_COST = 6.0
 REJOIN_FAR_COST = 14.0
 REJOIN_NEAR_M = 300.0
 # Runners stop at the finish, so a stop within this distance of it is no surprise.
-FINISH_AREA_M = 45.0
+FINISH_STOP_M = 45.0
 # The longest time that a single fix adds to the misfits.
 SPELL_S = 100.0
 
@@ -158,7 +158,7 @@ class Mixture:
         else:
             places = self._line.along(now.spot, noise, distance, variance, low, high)
         nearest = min([place.beside for place in places], default=math.inf)
-        ends = hypothesis.distance >= self._finish - FINISH_AREA_M
+        ends = hypothesis.distance >= self._finish - FINISH_STOP_M
         return [
             _observed(
                 hypothesis, motion, place, now.t, noise, silent, seconds, usual, ends
