@@ -17,7 +17,7 @@ Content = Mapping[str, Any]
 
 @cache
 def http() -> Content:
-    """Return the document of the doors for phones and spectators."""
+    """Return the document of the endpoints for phones and spectators."""
     return _from_file("openapi") | {"servers": [{"url": settings.PUBLIC_URL}]}
 
 
