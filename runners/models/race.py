@@ -128,7 +128,12 @@ class Race(models.Model):
     @property
     def opens(self) -> datetime:
         """Return from when on the race shows its runners."""
-        return self.start - WINDOW_BEFORE_START
+        return self.opens_for(None)
+
+    def opens_for(self, wave: Wave | None) -> datetime:
+        """Return from when on the race gets positions of the runners of a wave."""
+        start = self.start if wave is None else min(self.start, wave.start)
+        return start - WINDOW_BEFORE_START
 
     @property
     def is_over(self) -> bool:
@@ -384,7 +389,8 @@ class Entry(models.Model):
 
     def agree(self, race: Race, since: datetime | None = None) -> None:
         """Set the window to that of the race as it is now, at the earliest `since`."""
-        self.shown_from = race.opens if since is None else max(race.opens, since)
+        opens = race.opens_for(self.wave)
+        self.shown_from = opens if since is None else max(opens, since)
         self.shown_until = race.ends
 
     @property
@@ -400,7 +406,8 @@ class Entry(models.Model):
 
         An earlier opening matters until the agreed one: a new answer opens no past.
         """
-        is_earlier = max(self.race.opens, timezone.now()) < self.shown_from
+        opens = self.race.opens_for(self.wave)
+        is_earlier = max(opens, timezone.now()) < self.shown_from
         return self.accepted and (is_earlier or self.race.ends > self.shown_until)
 
     @property

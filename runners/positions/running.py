@@ -22,7 +22,6 @@ from django.utils import timezone
 
 from runners.live.events import SplitPassed, StatusChanged
 from runners.models import Entry, LatestPosition, Position, Race, Split
-from runners.models.race import WINDOW_BEFORE_START
 from runners.positions.fix import Fix
 from runners.positions.storage import (
     FILE,
@@ -247,7 +246,7 @@ def active_entry(entry: Entry) -> ActiveEntry:
     known = _race(entry.race_id)
     gun = entry.wave.start if entry.wave else known.race.start
     agreed_from, agreed_until = entry.agreed
-    opens = max(min(gun, known.race.start) - WINDOW_BEFORE_START, agreed_from)
+    opens = max(known.race.opens_for(entry.wave), agreed_from)
     ends = min(known.race.ends, agreed_until)
     gun_ms = milliseconds(gun)
     return ActiveEntry(

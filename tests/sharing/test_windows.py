@@ -19,6 +19,7 @@ from runners.models import (
     RightsChange,
     Runner,
     ShareLink,
+    Wave,
 )
 from runners.positions.privacy_rules import read_rules
 from runners.positions.running import active_entry
@@ -269,6 +270,25 @@ def accepted_by_account(race: Race, **fields: Any) -> Entry:
     entry.runner.account = User.objects.create_user("bob")
     entry.runner.save()
     return entry
+
+
+@pytest.mark.parametrize("is_bulk", [False, True])
+def test_an_early_wave_is_tracked_from_an_hour_before_its_start(is_bulk: bool) -> None:
+    race = make_race(start=2 * HOUR, line=[[0, 0], [0, 0.01]])
+    early = Wave.objects.create(race=race, name="Bikes", start=race.start - 2 * HOUR)
+    entry = accepted_by_account(race, wave=early)
+    if is_bulk:
+        entry.delete()
+        fields = {"runner": entry.runner, "bib": "1", "wave": early}
+        (entry,) = Entry.objects.bulk_create([Entry(race=race, **fields)])
+    assert active_entry(entry).opens == milliseconds(early.start - HOUR)
+    # Others see what the race shows.
+    assert [w[1:] for w in Entry.objects.windows()] == [(race.opens, race.ends)]
+    assert not entry.asks_again
+    # The runner has not agreed to a wave that starts even earlier.
+    early.start -= HOUR
+    entry.shown_from += 4 * HOUR
+    assert entry.asks_again
 
 
 def test_a_stretched_race_opens_nothing_that_its_runners_did_not_agree_to() -> None:
