@@ -73,9 +73,13 @@ class FilePlan:
     splits: Sequence[tuple[str, int, datetime]]
 
 
-def file_plan(*, entry: Entry, fixes: Sequence[Fix]) -> FilePlan:
-    """Return what an import of positions would do; raises `FileError`."""
-    active = _active(entry)
+def file_plan(*, entry: Entry, fixes: Sequence[Fix], is_own: bool = False) -> FilePlan:
+    """Return what an import of positions would do; raises `FileError`.
+
+    `is_own`: runners import their file of the whole race, even if they accepted the
+    entry later. Others see the times, but no position from before the acceptance.
+    """
+    active = _active(entry, is_own)
     during = _during(active, fixes)
     if not during:
         raise FileError(_wrong_day(entry, fixes))
@@ -104,11 +108,13 @@ def file_plan(*, entry: Entry, fixes: Sequence[Fix]) -> FilePlan:
 
 
 @transaction.atomic
-def file_import(*, entry: Entry, fixes: Sequence[Fix]) -> FilePlan:
+def file_import(
+    *, entry: Entry, fixes: Sequence[Fix], is_own: bool = False
+) -> FilePlan:
     """Store the positions that fill gaps, and recompute the splits."""
     Entry.objects.lock([entry.pk])
-    plan = file_plan(entry=entry, fixes=fixes)
-    active = _active(entry)
+    plan = file_plan(entry=entry, fixes=fixes, is_own=is_own)
+    active = _active(entry, is_own)
     now = timezone.now()
     Position.objects.bulk_create(
         [
@@ -134,12 +140,12 @@ def file_import(*, entry: Entry, fixes: Sequence[Fix]) -> FilePlan:
     return plan
 
 
-def _active(entry: Entry) -> ActiveEntry:
+def _active(entry: Entry, is_own: bool) -> ActiveEntry:
     if not Entry.objects.shown().filter(pk=entry.pk).exists():
         raise FileError(_("The runner has not accepted this entry."))
     if not Race.objects.filter(pk=entry.race_id).exclude(line=[]).exists():
         raise FileError(_("This race has no course yet."))
-    return active_entry(entry)
+    return active_entry(entry, is_own=is_own)
 
 
 def _during(active: ActiveEntry, fixes: Iterable[Fix]) -> list[Fix]:

@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from runners.live.events import SplitPassed, StatusChanged
 from runners.models import Entry, LatestPosition, Position, Race, Split
+from runners.models.race import LONG_AGO, NEVER
 from runners.positions.fix import Fix
 from runners.positions.storage import (
     FILE,
@@ -242,10 +243,15 @@ _known: dict[int, _Known] = {}
 _knowing = threading.Lock()
 
 
-def active_entry(entry: Entry) -> ActiveEntry:
+def active_entry(entry: Entry, *, is_own: bool = False) -> ActiveEntry:
+    """Return an entry with its course and window.
+
+    `is_own`: for positions that the runners give themselves, which count also outside
+    of the window that they have agreed to show.
+    """
     known = _race(entry.race_id)
     gun = entry.wave.start if entry.wave else known.race.start
-    agreed_from, agreed_until = entry.agreed
+    agreed_from, agreed_until = (LONG_AGO, NEVER) if is_own else entry.agreed
     opens = max(known.race.opens_for(entry.wave), agreed_from)
     ends = min(known.race.ends, agreed_until)
     gun_ms = milliseconds(gun)
@@ -361,6 +367,8 @@ def recompute(pk: int, engagement: ActiveEntry) -> Recomputed | None:
     ]
     changes.append(StatusChange(engagement.entry, *_stored_status(replay.state)))
     gone = Split.objects.filter(pk__in=[split.pk for split in known.values()])
+    # Runners may have given a file of a time that they do not show.
+    gone = gone.exclude(by_file=True, time__lt=_moment(engagement.opens))
     with transaction.atomic():
         Entry.objects.lock([engagement.entry])
         gone.filter(by_mat=True).update(phone_time=None)

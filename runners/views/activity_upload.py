@@ -25,6 +25,9 @@ MAX_AGE_S = 3_600
 class ActivityForm(forms.Form):
     """A file; a valid one is in `plan`, and in `signed` for its confirmation."""
 
+    # Whether runners upload their own files.
+    is_own = False
+
     file = forms.FileField(
         label=gettext_lazy("File of a watch"),
         help_text=gettext_lazy(
@@ -43,7 +46,7 @@ class ActivityForm(forms.Form):
             return
         try:
             fixes = read_file(self.cleaned_data["file"].read(MAX_BYTES + 1))
-            self.plan = file_plan(entry=self.entry, fixes=fixes)
+            self.plan = file_plan(entry=self.entry, fixes=fixes, is_own=self.is_own)
         except FileError as error:
             raise forms.ValidationError(str(error)) from error
 
@@ -55,7 +58,7 @@ class ActivityForm(forms.Form):
         return signing.dumps([self.entry.pk, fixes], salt=SALT, compress=True)
 
 
-def import_signed(entry: Entry, signed: str) -> FilePlan:
+def import_signed(entry: Entry, signed: str, *, is_own: bool = False) -> FilePlan:
     """Import previewed positions; raises `FileError`."""
     try:
         of_entry, rows = signing.loads(signed, salt=SALT, max_age=MAX_AGE_S)
@@ -64,4 +67,4 @@ def import_signed(entry: Entry, signed: str) -> FilePlan:
     if of_entry != entry.pk:
         raise FileError(_("Upload the file again: nothing was stored."))
     fixes = [Fix(t, lat, lng, altitude=altitude) for t, lat, lng, altitude in rows]
-    return file_import(entry=entry, fixes=fixes)
+    return file_import(entry=entry, fixes=fixes, is_own=is_own)

@@ -31,6 +31,7 @@ from runners.positions.fix import Fix
 from runners.positions.running import active_entry, recompute
 from runners.races.entries import splits_set
 from runners.rights.roles import role_set
+from runners.rights.windows import public_from
 from runners.timing.reads import read_of
 from runners.timing.storage import passings_store
 from runners.views.me import files
@@ -247,6 +248,31 @@ def test_an_entry_that_was_not_accepted_gets_no_file(entry: Entry) -> None:
         file_plan(entry=entry, fixes=run(entry.race))
 
 
+def test_late_acceptance_hides_positions_and_not_the_times_of_the_own_file(
+    entry: Entry,
+) -> None:
+    Runner.objects.filter(pk=entry.runner_id).update(
+        account=User.objects.create(username="bob"), visibility="race"
+    )
+    accepted_at = entry.race.ends + timedelta(hours=1)
+    Entry.objects.update(shown_from=accepted_at)
+    entry = Entry.objects.get()
+    fixes = run(entry.race)
+    # The race office has no consent for that time.
+    with pytest.raises(FileError, match="no position during the race"):
+        file_plan(entry=entry, fixes=fixes)
+    file_import(entry=entry, fixes=fixes, is_own=True)
+    assert marks(entry)["Finish"] == "file"
+    assert [opens for _, opens, _ in Entry.objects.windows()] == [accepted_at]
+    begins = public_from([entry.runner_id], entry.race)
+    assert begins == {entry.runner_id: accepted_at}
+    # A late position of the phone does not delete the times.
+    Position.objects.update(progress=None, held=False)
+    Entry.objects.update(shown_from=entry.race.ends - timedelta(hours=1))
+    recompute(entry.runner_id, active_entry(Entry.objects.get()))
+    assert marks(entry)["Finish"] == "file"
+
+
 # -- the pages
 
 
@@ -265,6 +291,8 @@ def signed(page: str) -> str:
 def test_a_runner_adds_the_file_of_their_watch(client: Client, entry: Entry) -> None:
     user = User.objects.create(username="bob")
     Runner.objects.filter(pk=entry.runner_id).update(account=user)
+    # Accepted after the race.
+    Entry.objects.update(shown_from=timezone.now())
     client.force_login(user)
     assert "/me/files/" in client.get("/me/").text
     assert entry.race.name in client.get("/me/files/").text

@@ -28,6 +28,8 @@ PERIOD_S = 60
 class OwnActivityForm(ActivityForm):
     """A file, and the race that it is of."""
 
+    is_own = True
+
     entry_of = forms.TypedChoiceField(label=gettext_lazy("Race"), coerce=int)
     field_order = ("entry_of", "file")
 
@@ -63,7 +65,7 @@ def _entries(runner: Runner) -> list[Entry]:
 
 def _import(request: HttpRequest, entry: Entry) -> HttpResponse:
     try:
-        plan = import_signed(entry, request.POST["fixes"])
+        plan = import_signed(entry, request.POST["fixes"], is_own=True)
     except FileError as error:
         messages.error(request, str(error))
     else:
