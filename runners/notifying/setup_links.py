@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from smtplib import SMTPRecipientsRefused
+from smtplib import SMTPDataError, SMTPRecipientsRefused
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef
@@ -39,6 +39,8 @@ class Turn:
     # Entries that wait because their address has got its links of the day.
     skipped: int = 0
     full: set[str] = field(default_factory=set)
+    # Mails that the server did not take this time.
+    failed: int = 0
     # Why the turn ended before its time, for the organiser.
     stopped: str = ""
 
@@ -75,7 +77,7 @@ def setup_links_send(*, race: Race, entries: EntryQuerySet, language: str) -> Tu
     waiting = without_link(entries).select_related("runner")
     with translation.override(language), mail.connected() as connection:
         for entry in waiting.order_by(Length("bib"), "bib"):
-            is_over = turn.sent + turn.refused >= MAX_PER_TURN
+            is_over = turn.sent + turn.refused + turn.failed >= MAX_PER_TURN
             if turn.stopped or is_over or time.monotonic() > until:
                 break
             _send_within_limits(race, entry, connection, turn)
@@ -115,9 +117,12 @@ def _send(race: Race, entry: Entry, connection: EmailConnection, turn: Turn) -> 
         unsent = Entry.objects.filter(pk=entry.pk, mail=entry.mail)
         unsent.end_setup_links()
         unsent.update(setup_sent_at=None)
-        if not isinstance(error, SMTPRecipientsRefused):
+        if not isinstance(error, SMTPRecipientsRefused | SMTPDataError):
             raise
-        _forget(entry, turn)
+        if _is_unknown(error):
+            _forget(entry, turn)
+        else:
+            turn.failed += 1
     else:
         turn.sent += 1
 
@@ -143,6 +148,16 @@ def _claim(race: Race, entry: Entry) -> str | None:
         [entry.runner], name=setup_link_name(race.pk), expires_at=race.ends
     )
     return plain
+
+
+def _is_unknown(error: OSError) -> bool:
+    """Return whether the server will never take a mail for this address.
+
+    A 4xx code is for later (greylisting); after DATA it is about the mail (RFC 5321).
+    """
+    return isinstance(error, SMTPRecipientsRefused) and all(
+        code >= 500 for code, _ in error.recipients.values()
+    )
 
 
 def _forget(entry: Entry, turn: Turn) -> None:

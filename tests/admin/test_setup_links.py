@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from smtplib import SMTPRecipientsRefused
+from smtplib import SMTPDataError, SMTPRecipientsRefused
 from typing import Any
 
 import pytest
@@ -245,6 +245,30 @@ def test_addresses_that_refuse_mails_are_deleted(
     assert "1 addresses take no mails" in send(office, page)
     assert not Entry.objects.exclude(mail="").exists()
     assert not RunnerToken.objects.usable().exists()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        SMTPRecipientsRefused({"ann@runs.example": (450, b"greylisted")}),
+        SMTPDataError(552, b"mailbox full"),
+    ],
+)
+def test_an_address_that_takes_no_mail_now_is_kept_and_holds_nobody_up(
+    office: Client, page: str, monkeypatch: pytest.MonkeyPatch, refusal: OSError
+) -> None:
+    sent: list[str] = []
+
+    def send_to_bob(self: EmailMessage) -> None:
+        if self.to[0].startswith("ann"):
+            raise refusal
+        sent.append(self.to[0])
+
+    monkeypatch.setattr(EmailMessage, "send", send_to_bob)
+    assert "The mail server did not take 1: send again later." in send(office, page)
+    assert sent == ["bob@runs.example"]
+    waiting = Entry.objects.exclude(mail="").filter(setup_sent_at=None)
+    assert [entry.mail for entry in waiting] == ["ann@runs.example"]
 
 
 def test_links_that_could_not_be_sent_are_sent_later(

@@ -118,6 +118,8 @@ def _send(
     text = f"Sent {turn.sent} links."
     if turn.refused:
         text += f" {turn.refused} addresses take no mails, and were deleted."
+    if turn.failed:
+        text += f" The mail server did not take {turn.failed}: send again later."
     if turn.skipped:
         text += (
             f" {turn.skipped} wait until tomorrow: an address gets {MAX_TO_ADDRESS} "
