@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import orjson
-from django.db.models.functions import Coalesce
+from django.db.models import TextField
+from django.db.models.functions import Cast, Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
@@ -24,6 +25,9 @@ from runners.views.races.requests import answers_json, invalid, requested_race
 CHUNK_MS = 300_000
 # One point per runner and interval, because closer ones are indistinguishable.
 STEP_MS = 5_000
+
+# In UTC; parsed here, because Django's parser takes a quarter of the time on SQLite.
+AT_AS_TEXT = Cast("recorded_at", TextField())
 
 # t, lat, lng, progress
 Point = tuple[int, float, float, int | None]
@@ -97,10 +101,11 @@ def _read(
             held=False,
         )
         .order_by("recorded_at")
-        .values_list("runner_id", "recorded_at", "lat", "lng", "progress")
+        .values_list("runner_id", AT_AS_TEXT, "lat", "lng", "progress")
     )
     points: dict[int, list[Point]] = {}
-    for runner, recorded_at, lat, lng, progress in rows.iterator():
+    for runner, text, lat, lng, progress in rows.iterator():
+        recorded_at = datetime.fromisoformat(text).replace(tzinfo=UTC)
         begin, end = shown[runner]
         if not begin <= recorded_at < end:
             continue
