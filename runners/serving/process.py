@@ -132,6 +132,11 @@ def current() -> Process:
     return _current
 
 
+def is_current() -> bool:
+    """Return whether this process has services."""
+    return _current is not None
+
+
 def build(layer: Layer | None = None) -> Process:
     """Build the services, on the configured layer by default, and make them current."""
     global _current

@@ -234,7 +234,10 @@ async def get_before_django(query: str, *headers: tuple[bytes, bytes]) -> Any:
     """Send a request to the application, with `ask_pages` in place of Django."""
     scope = {
         **{"type": "http", "method": "GET", "path": "/races/ten/eta.json"},
-        **{"query_string": query.encode(), "headers": [(b"host", b"testserver")]},
+        **{
+            "query_string": query.encode("latin-1"),
+            "headers": [(b"host", b"testserver")],
+        },
     }
     scope["headers"] += headers  # type: ignore[operator]
     communicator: Any = Communicator(http_application(ask_pages), scope)
@@ -273,6 +276,15 @@ async def test_requests_of_a_crowd_see_rights_as_of_now(process: Process) -> Non
     await Runner.objects.aupdate(visibility=Visibility.PRIVATE)
     answers = await asyncio.gather(*(get_before_django(query) for _ in range(5)))
     assert [answer["runners"] for _, _, answer in answers] == [[]] * 5
+
+
+@pytest.mark.parametrize("query", ["at=\xff", "&".join(["a=1"] * 1_001)])
+async def test_what_django_refuses_goes_to_django(process: Process, query: str) -> None:
+    assert (await get_before_django(query))[0] == PAGES
+
+
+async def test_requests_go_to_django_when_the_process_has_stopped() -> None:
+    assert (await get_before_django("at=9000"))[0] == PAGES
 
 
 @pytest.mark.parametrize(

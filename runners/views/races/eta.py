@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import DisallowedHost
+from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.middleware.clickjacking import XFrameOptionsMiddleware
@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 
 from runners import database
 from runners.serving.bodies import Application, Receive, Scope, Send
-from runners.serving.process import current
+from runners.serving.process import current, is_current
 from runners.subscriptions.arrival_reads import (
     ArrivalsRequest,
     answer_of,
@@ -93,7 +93,8 @@ def with_arrivals(pages: Application) -> Application:
     with_headers = content_policy(secured)
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        request = _request_of_anybody(scope)
+        # While the process stops, Django answers, which needs none of its services.
+        request = _request_of_anybody(scope) if is_current() else None
         if request is None:
             await pages(scope, receive, send)
             return
@@ -116,12 +117,14 @@ def _request_of_anybody(scope: Scope) -> Any:
     for name, value in scope["headers"]:
         if name.startswith(b"spectate-") or (name == b"cookie" and session in value):
             return None
-    request: Any = ASGIRequest(scope, BytesIO())
-    request.resolver_match = _match(request.path_info)
     try:
+        request: Any = ASGIRequest(scope, BytesIO())
         request.get_host()
-    except DisallowedHost:
+        # Decoded on first use, which fails for what Django answers with 400.
+        request.GET  # noqa: B018
+    except (UnicodeDecodeError, SuspiciousOperation):
         return None
+    request.resolver_match = _match(request.path_info)
     is_known = request.resolver_match and request.resolver_match.view_name == "eta_json"
     is_redirected = settings.SECURE_SSL_REDIRECT and not request.is_secure()
     return request if is_known and not is_redirected else None
