@@ -138,6 +138,7 @@ class Batch(Generic[K, V]):
 
     def __init__(self) -> None:
         self.keys: dict[K, None] = {}
+        self.load = 0
         self.answer: asyncio.Future[Mapping[K, V]] = asyncio.Future()
 
 
@@ -154,10 +155,12 @@ class CoalescedReads(Generic[K, V]):
         most: int,
         *,
         every_s: float = 0.0,
+        load: Callable[[K], int] = lambda key: 1,
     ) -> None:
         self._function = function
-        # Limit of the keys of one call, unless a single request has more.
+        # Limit of the keys of one call by their load, which the last may exceed.
         self._most = most
+        self._load = load
         # The least time between two calls while one is enough for all that wait.
         self._every_s = every_s
         self._next_at = 0.0
@@ -168,10 +171,12 @@ class CoalescedReads(Generic[K, V]):
         """Return the result of a call with these keys and others; raises
         `DatabaseUnavailable`.
         """
-        if not self._waiting or len(self._waiting[-1].keys) >= self._most:
+        if not self._waiting or self._waiting[-1].load >= self._most:
             self._waiting.append(Batch())
         batch = self._waiting[-1]
-        batch.keys.update(dict.fromkeys(keys))
+        new = [key for key in dict.fromkeys(keys) if key not in batch.keys]
+        batch.keys.update(dict.fromkeys(new))
+        batch.load += sum(map(self._load, new))
         if self._reader is None:
             self._reader = asyncio.create_task(self._read())
         return await asyncio.shield(batch.answer)

@@ -53,9 +53,13 @@ PLACES_KEPT = 256
 AGE_S = 10.0
 # Predictions in the cache. One has about 6 kB, and 0.2 kB more per place.
 KEPT = 8_192
+ANSWERS_KEPT = 64
 # The least time between two reads for requests without an account.
 READ_EVERY_S = 0.15
-REQUESTS_PER_READ = 100
+# The named runners of one read. A request with fewer, or without any, counts like one
+# of five.
+RUNNERS_PER_READ = 500
+LEAST_LOAD = 5
 
 Answer = dict[str, Any]
 
@@ -107,6 +111,8 @@ class Prediction:
         if answer is None:
             found = arrivals(passes, self._samples, self._slopes, **self._given)
             body = orjson.dumps(self._about | {"passes": _said(found)})
+            if len(self._answers) >= ANSWERS_KEPT:
+                self._answers.clear()
             answer = self._answers[passes] = orjson.Fragment(body)
         return answer
 
@@ -150,12 +156,16 @@ class ArrivalReads:
 
     def __init__(self) -> None:
         self._reads = CoalescedReads(
-            read_arrivals, REQUESTS_PER_READ, every_s=READ_EVERY_S
+            read_arrivals, RUNNERS_PER_READ, every_s=READ_EVERY_S, load=_load
         )
 
     async def answer(self, request: ArrivalsRequest) -> bytes:
         """Return the answer as JSON; raises `CodedError`, `DatabaseUnavailable`."""
         return answer_of(request, await self._reads.read([request]))
+
+
+def _load(request: ArrivalsRequest) -> int:
+    return max(len(request.runners), LEAST_LOAD)
 
 
 def answer_of(
@@ -268,9 +278,10 @@ def _passes(course: Course, at: str) -> tuple[float, ...]:
                 "place.off_course",
                 f"The course is {course.length / 1000:.1f} km long; `at` is in metres.",
             )
-        own = min(own, course.length)
     else:
         own = _nearest(course, *figures)
+    # Answers are kept by their place.
+    own = min(float(round(own)), course.length)
     there = course.passes(*course.point_at(own), within=REACHES_M[0])
     # The requested distance, and not the other end of the same segment.
     others = [distance for distance in there if abs(distance - own) > 2 * REACHES_M[0]]

@@ -60,6 +60,13 @@ async def test_a_call_reads_at_most_the_limit_of_keys() -> None:
     assert [mapping[n] for n, mapping in enumerate(found)] == list(range(8))
 
 
+async def test_a_call_is_limited_by_the_load_of_its_keys() -> None:
+    reads = RecordedReads()
+    coalesced = CoalescedReads(reads, 3, load=lambda key: key)
+    await asyncio.gather(*(coalesced.read([n]) for n in (1, 1, 1, 2, 7, 1)))
+    assert reads.calls == [[1, 2], [7], [1]]
+
+
 async def test_a_failing_call_fails_for_all_who_share_it() -> None:
     def fail(keys: Sequence[int]) -> dict[int, int]:
         raise ValueError("no")

@@ -203,6 +203,22 @@ def test_arrivals_are_cached_and_rights_are_not(
     assert codes(get_eta(client, 9_000, "&runners=bob")) == []
 
 
+def test_few_answers_of_a_prediction_are_cached(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_entry(make_race(), "bob", "7", pace=0.3)
+    monkeypatch.setattr(arrival_reads, "AGE_S", 3_600.0)
+    monkeypatch.setattr(arrival_reads, "ANSWERS_KEPT", 2)
+    for n in range(9):
+        place = get_eta(client, f"9000.{n}", "&runners=bob").json()["place"]
+        assert place["passes"] == [9_000.0 + (n > 5)]
+    (kept,) = arrival_reads._kept.values()
+    assert kept._answers.keys() == {(9_000.0,), (9_001.0,)}
+    for at in range(8_000, 8_005):
+        assert codes(get_eta(client, at, "&runners=bob")) == ["bob"]
+        assert len(kept._answers) <= 2
+
+
 def test_an_arrival_without_a_range_has_a_reason(client: Client) -> None:
     race = make_race()
     make_entry(race, "waiting", "1")
