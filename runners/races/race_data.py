@@ -153,6 +153,9 @@ def rows_of(
                 out=out_at.timestamp() if out_at else None,
                 is_off_course=status == Entry.Status.STARTED and off_course_of == entry,
                 progress=progress if here else None,
+                progress_at=at.timestamp()
+                if at is not None and here and progress is not None
+                else None,
                 last_fix_at=at.timestamp() if at is not None and here else None,
                 splits=tuple(own),
             )
@@ -190,13 +193,13 @@ def _with_last_certain(rows: list[Row]) -> list[Row]:
         return rows
     carried = LatestPosition.objects.filter(runner__in=unsure, race_state__isnull=False)
     certain = {
-        state["entry"]: State.from_json(state["state"]).progress
+        state["entry"]: node
         for state in carried.values_list("race_state", flat=True)
-        if state
+        if state and (node := State.from_json(state["state"]).certain)
     }
     return [
-        replace(row, progress=certain[row.entry])
-        if row.progress is None and row.entry in certain
+        replace(row, progress=node.distance, progress_at=node.t / 1000)
+        if row.progress is None and (node := certain.get(row.entry))
         else row
         for row in rows
     ]
@@ -208,17 +211,7 @@ def samples_of(rows: Sequence[Row], now: datetime) -> dict[int, list[Passed]]:
     Times in seconds since the epoch, distances in metres, oldest first. Causes two
     queries; reads single positions by index, not a track.
     """
-    samples: dict[int, list[Passed]] = {}
-    for row in rows:
-        if row.started is None:
-            begin = Passed(row.gun, 0.0, START_DOUBT_S)
-        else:
-            begin = Passed(row.started, 0.0)
-        samples[row.runner] = [begin] + [
-            Passed(split.time, split.distance, split.uncertainty)
-            for split in row.splits
-            if split.distance > 0 and split.time > begin.time
-        ]
+    samples = {row.runner: results_of(row) for row in rows}
     with_phone = [row.runner for row in rows if row.last_fix_at is not None]
     begins = {runner: samples[runner][0].time for runner in with_phone}
     begin_of_all = datetime.fromtimestamp(min(begins.values(), default=0), UTC)
@@ -228,6 +221,19 @@ def samples_of(rows: Sequence[Row], now: datetime) -> dict[int, list[Passed]]:
     for known in samples.values():
         known.sort()
     return samples
+
+
+def results_of(row: Row) -> list[Passed]:
+    """Return a runner's passes without those of single fixes: start and splits."""
+    if row.started is None:
+        begin = Passed(row.gun, 0.0, START_DOUBT_S)
+    else:
+        begin = Passed(row.started, 0.0)
+    return [begin] + [
+        Passed(split.time, split.distance, split.uncertainty)
+        for split in row.splits
+        if split.distance > 0 and split.time > begin.time
+    ]
 
 
 def _recent(

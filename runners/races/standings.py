@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -38,8 +38,9 @@ class SplitTime(NamedTuple):
 class Row:
     """An entry and its run. Unknown values are None.
 
-    `splits` are ordered by distance. `progress` is the last certain progress,
-    `last_fix_at` the time of the phone's last fix, `out` the time of a DNF.
+    `splits` are ordered by distance. `progress` is the last certain progress and
+    `progress_at` its time, `last_fix_at` the time of the phone's last fix, `out` the
+    time of a DNF.
     """
 
     entry: int
@@ -58,6 +59,7 @@ class Row:
     out: float | None = None
     is_off_course: bool = False
     progress: float | None = None
+    progress_at: float | None = None
     last_fix_at: float | None = None
     splits: tuple[SplitTime, ...] = ()
 
@@ -72,6 +74,20 @@ class Row:
     def state(self) -> str:
         """Return the status, or the temporary state."""
         return "off_course" if self.is_off_course else self.status
+
+    def since(self, begin: float) -> Row:
+        """Return the row for a viewer who sees no position from before a time."""
+        if self.last_fix_at is not None and self.last_fix_at < begin:
+            return replace(
+                self,
+                is_off_course=False,
+                progress=None,
+                progress_at=None,
+                last_fix_at=None,
+            )
+        if self.progress_at is not None and self.progress_at < begin:
+            return replace(self, progress=None, progress_at=None)
+        return self
 
     def begin(self, clock: Clock) -> float:
         """Return the start of the runner's time."""

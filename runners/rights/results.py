@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
 
-from runners.models import Entry, Follow, LatestPosition, Race, Runner
+from runners.models import Entry, Follow, Race, Runner
 from runners.rights.access import visible_runners
 from runners.rights.roles import Action, may
 from runners.rights.windows import visible_from
@@ -40,25 +40,32 @@ def shown_in_standings(
     return frozenset(runners.values_list("pk", flat=True))
 
 
-def unseen_in_standings(
+def seen_in_race_from(
     race: Race, user_id: int | None = None, links: Collection[int] = ()
-) -> frozenset[int]:
-    """Return the runners whose last position is older than a viewer's right to see it.
+) -> dict[int, float]:
+    """Map runners to the time (s) from which a viewer sees their positions.
 
-    Their splits are results, which the right includes; their progress is not. Causes
-    one query, and up to seven more if the rights of some runners begin in the race.
+    Only those are included whom the viewer may not see for the whole race. Their splits
+    are results, which the right includes; their progress is not. What was read before a
+    runner erased their positions is nobody's to see. Causes one query, and up to seven
+    more if the rights of some runners begin in the race.
     """
     limited = Runner.objects.filter(
         Q(public_from__gt=race.opens)
+        | Q(erased_at__gt=race.opens)
+        | Q(account__isnull=False, entries__shown_from__gt=race.opens)
         | Q(visibility__in=[Runner.Visibility.FOLLOWERS, Runner.Visibility.PRIVATE]),
         entries__race=race,
     )
-    latest = LatestPosition.objects.filter(runner__in=limited)
-    last = dict(latest.values_list("runner", "recorded_at"))
-    if not last or (user_id is not None and _is_organiser(user_id, race)):
-        return frozenset()
-    begins = visible_from(last, user_id, links, race)
-    return frozenset(pk for pk, at in last.items() if at < begins[pk])
+    erased = dict(limited.values_list("pk", "erased_at"))
+    if not erased:
+        return {}
+    if user_id is not None and _is_organiser(user_id, race):
+        begins = dict.fromkeys(erased, race.opens)
+    else:
+        begins = visible_from(erased, user_id, links, race)
+    found = {pk: max(begin, erased[pk] or begin) for pk, begin in begins.items()}
+    return {pk: at.timestamp() for pk, at in found.items() if at > race.opens}
 
 
 def _is_organiser(user_id: int, race: Race) -> bool:

@@ -34,10 +34,16 @@ from runners.races.arrival.eta import (
     probable_place,
 )
 from runners.races.course import WGS84, Course
-from runners.races.race_data import Ground, ground_of, rows_of, samples_of
+from runners.races.race_data import (
+    Ground,
+    ground_of,
+    results_of,
+    rows_of,
+    samples_of,
+)
 from runners.races.standings import Row
 from runners.rights.access import visible_runners
-from runners.rights.results import unseen_in_standings
+from runners.rights.results import seen_in_race_from
 from runners.rights.windows import visible_races
 from runners.units.clock import now_ms
 from runners.units.errors import CodedError
@@ -100,10 +106,24 @@ class Prediction:
         self.read_at = time.monotonic()
         self._row = row
         self._samples = samples
+        self._ground = ground
         self._slopes = ground.slopes
-        self._prior = ground.prior
-        self._now = now.timestamp()
+        self._now = now
         self._answers: dict[tuple[float, ...], orjson.Fragment] = {}
+
+    def since(self, begin: float) -> Prediction | None:
+        """Return the prediction for a viewer who sees no position from before a time.
+
+        None if the last position is one of these.
+        """
+        row = self._row.since(begin)
+        if row.last_fix_at != self._row.last_fix_at:
+            return None
+        results = set(results_of(row))
+        samples = [s for s in self._samples if s.time >= begin or s in results]
+        if row is self._row and len(samples) == len(self._samples):
+            return self
+        return Prediction(row, samples, self._ground, self._now)
 
     def answer(self, passes: tuple[float, ...]) -> orjson.Fragment:
         """Return the runner's part of an answer, for the passes of a place."""
@@ -141,10 +161,10 @@ class Prediction:
         is_running = row.status == Entry.Status.STARTED
         curve = None
         if is_running and is_predictable(self._samples):
-            curve = Curve(self._samples, self._slopes, self._prior)
+            curve = Curve(self._samples, self._slopes, self._ground.prior)
         return {
-            "now": self._now,
-            "prior": self._prior,
+            "now": self._now.timestamp(),
+            "prior": self._ground.prior,
             "last_fix_at": row.last_fix_at,
             "status": row.status,
             "curve": curve,
@@ -219,13 +239,18 @@ def _of_viewer(
             asked[request] = _asked(course, request)
         except CodedError as error:
             found[request] = error
-    _select(race, shown, asked.values())
-    unseen = unseen_in_standings(race, user, links)
-    for of in asked.values():
-        of.runners = [pk for pk in of.runners if pk not in unseen]
-    predictions = _predictions(
+    begins = seen_in_race_from(race, user, links)
+    _select(race, shown, asked.values(), begins)
+    of_all = _predictions(
         race, ground, {pk for of in asked.values() for pk in of.runners}
     )
+    predictions = {
+        runner: seen
+        for runner, prediction in of_all.items()
+        if (
+            seen := prediction.since(begins[runner]) if runner in begins else prediction
+        )
+    }
     for request, of in asked.items():
         found[request] = _encoded(race, course, of, predictions)
     return found
@@ -305,13 +330,18 @@ def _metres(lat: float, lng: float, to_lat: float, to_lng: float) -> float:
     return float(WGS84.inv(lng, lat, to_lng, to_lat)[2])
 
 
-def _select(race: Race, shown: RunnerQuerySet, asked: Collection[Asked]) -> None:
+def _select(
+    race: Race,
+    shown: RunnerQuerySet,
+    asked: Collection[Asked],
+    begins: Mapping[int, float],
+) -> None:
     """Fill in the runners of each request, of those who are shown to its viewer."""
     codes = {code for of in asked for code in of.codes}
     named = (
         dict(shown.filter(code__in=codes).values_list("code", "pk")) if codes else {}
     )
-    seen = None if all(of.is_named for of in asked) else _seen(race, shown)
+    seen = None if all(of.is_named for of in asked) else _seen(race, shown, begins)
     for of in asked:
         if seen is not None and not of.is_named:
             of.runners = _coming(seen, of.passes)
@@ -323,13 +353,18 @@ def _select(race: Race, shown: RunnerQuerySet, asked: Collection[Asked]) -> None
         ]
 
 
-def _seen(race: Race, shown: RunnerQuerySet) -> dict[int, float]:
-    """Map the runners in the race to the last place where they were seen."""
+def _seen(
+    race: Race, shown: RunnerQuerySet, begins: Mapping[int, float]
+) -> dict[int, float]:
+    """Map the runners in the race to the last place where they were seen.
+
+    Those whose last position is from before the viewer's right are left out.
+    """
     started = Entry.objects.filter(race=race, status=Entry.Status.STARTED)
     runners = shown.filter(pk__in=started.values("runner"))
     by_phone = LatestPosition.objects.filter(
-        runner__in=runners, recorded_at__lte=race.ends, progress__isnull=False
-    ).values_list("runner", "progress")
+        runner__in=runners, recorded_at__lte=race.ends
+    ).values_list("runner", "progress", "recorded_at")
     by_mat = (
         Split.objects.filter(entry__race=race, entry__runner__in=runners, by_mat=True)
         .values("entry__runner")
@@ -337,8 +372,15 @@ def _seen(race: Race, shown: RunnerQuerySet) -> dict[int, float]:
         .values_list("entry__runner", "distance")
     )
     seen: dict[int, float] = {}
-    for runner, progress in [*by_phone, *by_mat]:
-        seen[runner] = max(seen.get(runner, 0.0), progress or 0.0)
+    unseen = set()
+    for runner, progress, at in by_phone:
+        if at.timestamp() < begins.get(runner, 0.0):
+            unseen.add(runner)
+        elif progress is not None:
+            seen[runner] = progress
+    for runner, distance in by_mat:
+        if runner not in unseen:
+            seen[runner] = max(seen.get(runner, 0.0), distance or 0.0)
     return seen
 
 

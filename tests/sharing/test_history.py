@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,13 +14,24 @@ from django.utils import timezone
 
 from runners.live.encoding import typed_dialect
 from runners.live.events import LateFixes
-from runners.models import Entry, Follow, LatestPosition, Position, Race, Runner
+from runners.models import (
+    Entry,
+    Follow,
+    LatestPosition,
+    Position,
+    Race,
+    Runner,
+    Split,
+)
 from runners.models.race import NEVER
 from runners.positions.privacy_rules import PrivacyRules
 from runners.preferences.following import FollowAnswer, follow_answer
-from runners.preferences.runner_settings import visibility_set
+from runners.preferences.runner_settings import positions_erase, visibility_set
+from runners.races.progress import State
+from runners.races.splits import Node
 from runners.rights.access import Viewer, followable
 from runners.rights.windows import public_from, visible_from
+from runners.subscriptions import arrival_reads
 from runners.units.clock import milliseconds, now_ms
 from runners.views.races.listing import forget_kept
 from tests.clients import Message, typed_client
@@ -203,6 +215,7 @@ def test_a_right_includes_results_and_no_progress_from_before_it(
 
     def shown() -> tuple[Any, Any, int, int]:
         forget_kept()
+        arrival_reads._kept.clear()
         path = "/races/ten/standings.json?splits=1"
         (row,) = client.get(path, headers=headers).json()["standings"]
         eta = client.get("/races/ten/eta.json?at=9000&runners=bob", headers=headers)
@@ -219,6 +232,106 @@ def test_a_right_includes_results_and_no_progress_from_before_it(
         4,
         1,
     )
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """Forget what a test has kept of standings and arrivals."""
+    yield
+    forget_kept()
+    arrival_reads._kept.clear()
+
+
+def entered(*, public_for: timedelta) -> Entry:
+    """Enter Bob, who runs without splits and is public since before the last fix."""
+    entry = make_entry(make_race(), "bob", "1", pace=0.3)
+    Split.objects.all().delete()
+    begin = LatestPosition.objects.get().recorded_at - public_for
+    Runner.objects.filter(pk=entry.runner_id).update(
+        visibility=Visibility.PUBLIC, public_from=begin
+    )
+    return entry
+
+
+def arrival(client: Client, at: int) -> Any:
+    """Return Bob's row in `eta.json`, or None."""
+    answer = client.get(f"/races/ten/eta.json?at={at}&runners=bob")
+    return next(iter(answer.json()["runners"]), None)
+
+
+def standing(client: Client) -> Any:
+    (row,) = client.get("/races/ten/standings.json").json()["standings"]
+    return row
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_the_time_at_a_place_behind_uses_no_fix_from_before_a_right(
+    client: Client,
+) -> None:
+    entry = entered(public_for=timedelta(seconds=2))
+    entry.refresh_from_db()
+    assert entry.started_at is not None
+    ends = [entry.started_at, LatestPosition.objects.get().recorded_at]
+    for at in range(4_500, 7_500, 500):
+        (there,) = arrival(client, at)["passes"]
+        assert there["status"] == "passed"
+        assert [there["earliest"], there["latest"]] == list(map(milliseconds, ends))
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_a_certain_progress_from_before_a_right_is_not_shown(client: Client) -> None:
+    entry = entered(public_for=timedelta(seconds=2))
+    now = timezone.now()
+    for age, shown in ((20 * 60, None), (1, 5432.1)):
+        at = milliseconds(LatestPosition.objects.get().recorded_at) - age * 1000
+        state = State(gun=0, status="off_course", certain=Node(at, 5432.1))
+        LatestPosition.objects.update(
+            progress=None, race_state={"entry": entry.pk, "state": state.as_json()}
+        )
+        forget_kept()
+        arrival_reads._kept.clear()
+        assert arrival(client, 9_000)["progress"] == shown
+        row = standing(client)
+        assert (row["progress"], row["state"]) == (shown, "off_course")
+    # Nor that the runner was off course then.
+    Runner.objects.update(public_from=now)
+    row = standing(client)
+    assert (row["progress"], row["seen"], row["state"]) == (None, None, "started")
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_what_was_read_for_others_before_a_right_is_not_shown(
+    client: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runners.views.races.listing.AGE_S", 3_600.0 * 24 * 365)
+    runner = entered(public_for=HOUR).runner
+    assert arrival(client, 9_000)
+    assert standing(client)["seen"]
+    Runner.objects.update(public_from=timezone.now())
+    LatestPosition.objects.update(recorded_at=timezone.now(), progress=7_777.0)
+    assert arrival(client, 9_000) is None
+    assert standing(client)["progress"] is None
+    arrival_reads._kept.clear()
+    assert arrival(client, 9_000)["progress"] == 7_777.0
+    # Erased positions are shown to nobody, not to the runner either.
+    runner.refresh_from_db()
+    Runner.objects.update(account=alice)
+    client.force_login(alice)
+    assert arrival(client, 9_000)["progress"] == 7_777.0
+    positions_erase(runner=runner)
+    assert arrival(client, 9_000) is None
+    assert standing(client)["progress"] is None
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_a_position_from_before_a_right_puts_nobody_among_the_next(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrival_reads, "MAX_COMING", 1)
+    race = entered(public_for=-HOUR).race
+    make_entry(race, "far", "2", pace=0.4)
+    answer = client.get("/races/ten/eta.json?at=9000").json()
+    assert [of["runner"] for of in answer["runners"]] == ["far"]
 
 
 def test_runners_see_all_of_their_own_positions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from django.http import HttpRequest
@@ -22,7 +22,7 @@ from runners.races.standings import (
     matching,
     standings,
 )
-from runners.rights.results import shown_in_standings, unseen_in_standings
+from runners.rights.results import seen_in_race_from, shown_in_standings
 from runners.views.numbers import whole_number
 from runners.views.races.requests import invalid, requested_race
 
@@ -120,12 +120,19 @@ def requested_listing(
     query = _listing_query(request)
     race, links = requested_race(request, slug, link)
     shown = shown_in_standings(race, user, links)
-    unseen = shown & unseen_in_standings(race, user, links)
+    begins = seen_in_race_from(race, user, links)
     moment = int(time.monotonic() / AGE_S)
     ground, rows = _kept_rows(race.pk, moment)
+    cut = frozenset(
+        since
+        for row in rows
+        if row.runner in begins
+        and row.runner in shown
+        and (since := row.since(begins[row.runner])) is not row
+    )
     # Ranks and gaps by a hidden runner would reveal where they are.
-    kept = _kept(race.pk, query.clock, shown, unseen, moment)
-    group = _kept_group(race.pk, shown, unseen, moment, query.clock, query.group)
+    kept = _kept(race.pk, query.clock, shown, cut, moment)
+    group = _kept_group(race.pk, shown, cut, moment, query.clock, query.group)
     ranked_rows = group.ranked_rows
     if query.text:
         ranked_rows = matching(ranked_rows, query.text)
@@ -167,11 +174,12 @@ def _kept(
     pk: int,
     clock: Clock,
     shown: frozenset[int],
-    unseen: frozenset[int],
+    cut: frozenset[Row],
     moment: int,
 ) -> Kept:
+    instead = {row.entry: row for row in cut}
     rows = [
-        replace(row, progress=None, last_fix_at=None) if row.runner in unseen else row
+        instead.get(row.entry, row)
         for row in _kept_rows(pk, moment)[1]
         if row.runner in shown
     ]
@@ -189,12 +197,12 @@ def _kept(
 def _kept_group(
     pk: int,
     shown: frozenset[int],
-    unseen: frozenset[int],
+    cut: frozenset[Row],
     moment: int,
     clock: Clock,
     group: tuple[str, str, str],
 ) -> Group:
-    rows = in_group(_kept(pk, clock, shown, unseen, moment).ranked_rows, *group)
+    rows = in_group(_kept(pk, clock, shown, cut, moment).ranked_rows, *group)
     again = standings([ranked.row for ranked in rows], clock) if any(group) else rows
     gaps = gaps_of(again, clock)
     return Group(
