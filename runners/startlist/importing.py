@@ -104,7 +104,7 @@ def tokens_issue(
     """
     theirs = managed.filter(account=None)
     chosen = Entry.objects.filter(race=race, bib__in=list(bibs), runner__in=theirs)
-    name = f"{TOKEN_NAME}, {race.slug}"[:60]
+    name = f"{TOKEN_NAME}, race {race.pk}"
     if tokens == "new":
         issued = RunnerToken.objects.usable().filter(name=name)
         for token in issued.filter(runner__in=chosen.values("runner")):

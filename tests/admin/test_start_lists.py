@@ -19,7 +19,9 @@ from openpyxl import Workbook, load_workbook
 from runners.models import Entry, Race, RightsChange, Runner, RunnerToken, Wave
 from runners.rights.token_lookup import find_token
 from runners.startlist import spreadsheet
+from runners.startlist.importing import tokens_issue
 from tests.admin import start_lists
+from tests.races.field import make_entry, make_race
 
 pytestmark = pytest.mark.django_db
 
@@ -325,3 +327,13 @@ def test_only_the_race_office_changes_a_start_list(client: Client, url: str) -> 
 
     for page in (url, url.replace("start-list", "phones")):
         assert client.get(page).status_code == 403
+
+
+def test_new_tokens_end_none_of_a_race_with_a_similar_name() -> None:
+    one, two = (make_race(slug="a" * 59 + end) for end in "12")
+    runners = Runner.objects.all()
+    make_entry(one, "ann", "7")
+    Entry.objects.create(race=two, runner=runners.get(), bib="7")
+    assert len(tokens_issue(race=one, bibs=["7"], managed=runners, tokens="new")) == 1
+    assert not tokens_issue(race=two, bibs=["7"], managed=runners, tokens="new")
+    assert RunnerToken.objects.usable().count() == 1
