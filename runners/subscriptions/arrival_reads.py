@@ -59,6 +59,7 @@ PLACES_KEPT = 256
 AGE_S = 10.0
 # Predictions in the cache. One has about 6 kB, and 0.2 kB more per place.
 KEPT = 8_192
+# Places whose answers a prediction keeps.
 ANSWERS_KEPT = 64
 # The least time between two reads for requests without an account.
 READ_EVERY_S = 0.15

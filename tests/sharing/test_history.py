@@ -265,11 +265,18 @@ def standing(client: Client) -> Any:
 
 
 @pytest.mark.usefixtures("forgotten")
+@pytest.mark.parametrize("begins", ["with the visibility", "with the acceptance"])
 def test_the_time_at_a_place_behind_uses_no_fix_from_before_a_right(
-    client: Client,
+    client: Client, alice: User, begins: str
 ) -> None:
     entry = entered(public_for=timedelta(seconds=2))
     entry.refresh_from_db()
+    if begins == "with the acceptance":
+        begin = LatestPosition.objects.get().recorded_at - timedelta(seconds=2)
+        Entry.objects.update(shown_from=begin)
+        of = {"account": alice, "visibility": Visibility.RACE}
+        Runner.objects.filter(pk=entry.runner_id).update(**of)
+        Runner.objects.update(public_from=None)
     assert entry.started_at is not None
     ends = [entry.started_at, LatestPosition.objects.get().recorded_at]
     for at in range(4_500, 7_500, 500):
