@@ -11,7 +11,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, within
 
 Message = dict[str, Any]
 # Unread messages must not block the close frame.
@@ -32,7 +32,7 @@ class Client:
 
     async def receive(self) -> Message:
         """Return the next message."""
-        text = await asyncio.wait_for(self.connection.recv(), PATIENCE_S)
+        text = await within(self.connection.recv())
         message: Message = json.loads(text)
         return message
 
@@ -52,7 +52,7 @@ class Client:
     async def receives_nothing(self, seconds: float = 0.3) -> bool:
         """Return whether no message arrives within a time."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.connection.recv(), seconds)
+            await within(self.connection.recv(), seconds)
             return False
         return True
 

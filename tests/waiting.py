@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 # The limit of every wait: it ends hanging tests, and a loaded machine never reaches it.
 PATIENCE_S = 120.0
 POLL_S = 0.02
+T = TypeVar("T")
+
+
+async def within(awaitable: Awaitable[T], seconds: float = PATIENCE_S) -> T:
+    """Return what is awaited; raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        return await awaitable
 
 
 def wait_until(condition: Callable[[], object]) -> None:

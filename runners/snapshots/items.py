@@ -109,7 +109,8 @@ def runner_items(
     latest_of = LatestPosition.objects.filter(
         runner__in=queryset.values("pk")
     ).in_bulk()
-    # Whoever becomes visible between two queries is shown by the next snapshot.
+    # Whoever becomes visible, or is entered, between two queries is shown by the next
+    # snapshot.
     otherwise = NEVER if begins is None else LONG_AGO
     if begins is None:
         begins = public_from(queryset)
@@ -118,6 +119,7 @@ def runner_items(
         pk: {"code": code, "name": name, "colour": colour}
         | _current(entry_of.get(pk), latest_of.get(pk), begins.get(pk, otherwise))
         for pk, code, name, colour in rows
+        if race is None or pk in entry_of
     }
 
 

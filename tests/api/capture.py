@@ -16,6 +16,7 @@ from websockets.typing import Subprotocol
 
 from tests.clients import UNREAD, Client, Message
 from tests.servers import Server
+from tests.waiting import within
 
 Dialect = Literal["seed", "typed"]
 # The limit for a dozen scenarios that run concurrently on a busy machine.
@@ -52,7 +53,7 @@ class RecordingClient(Client):
         await super().send(**message)
 
     async def receive(self) -> Message:
-        text = await asyncio.wait_for(self.connection.recv(), PATIENCE_S)
+        text = await within(self.connection.recv(), PATIENCE_S)
         message: Message = json.loads(text)
         self._capture.received.append((self._dialect, message))
         return message

@@ -21,7 +21,7 @@ from tests.faults.canary import Canary
 from tests.faults.metrics import metrics
 from tests.faults.peer import SUBPROTOCOLS, Peer, open_peer
 from tests.servers import Server
-from tests.waiting import PATIENCE_S
+from tests.waiting import within
 from tests.websocket import BINARY, Refused, frame
 
 CONCURRENT_VISITORS = 30
@@ -124,7 +124,7 @@ class Visitor:
     async def half_close(self) -> None:
         peer = await self.connect_and_read()
         peer.transport.write_eof()
-        await asyncio.wait_for(peer.closed, PATIENCE_S)
+        await within(peer.closed)
 
     async def stop_reading(self) -> None:
         peer = await self.connect_and_read()
@@ -175,17 +175,17 @@ class Visitor:
     async def not_text(self) -> None:
         peer = await self.connect_and_read()
         peer.send_raw(frame(b"\0", BINARY))
-        await asyncio.wait_for(peer.closed, PATIENCE_S)
+        await within(peer.closed)
 
     async def not_utf8(self) -> None:
         peer = await self.connect_and_read()
         peer.send_raw(frame(b"\xff\xfe{"))
-        await asyncio.wait_for(peer.closed, PATIENCE_S)
+        await within(peer.closed)
 
     async def too_big(self) -> None:
         peer = await self.connect_and_read()
         peer.send_raw(frame(b" " * 300_000))
-        await asyncio.wait_for(peer.closed, PATIENCE_S)
+        await within(peer.closed)
 
 
 WAYS: tuple[Callable[[Visitor], Awaitable[None]], ...] = (

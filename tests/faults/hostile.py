@@ -7,7 +7,6 @@ running, and the canary misses nothing in either dialect.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from tests.faults.by_hand import by_hand
 from tests.faults.canary import Canary
 from tests.faults.peer import SUBPROTOCOLS, Peer, open_peer
 from tests.servers import Kind, Server
-from tests.waiting import PATIENCE_S
+from tests.waiting import within
 from tests.websocket import ABNORMAL, BINARY, CONTINUATION, PING, TEXT, Refused, frame
 
 PROTOCOL_ERROR = 1002
@@ -257,7 +256,7 @@ async def answer(url: str, kind: Kind, dialect: str, case: Case) -> str | None:
     try:
         peer.send_raw(case.data)
         if case.close is not None:
-            code = await asyncio.wait_for(peer.closed, PATIENCE_S)
+            code = await within(peer.closed)
             errors = errors_of(peer.drain(), dialect)
             codes = {case.close} | (ON_DAPHNE if kind == "daphne" else set())
             if code in codes and errors in ([case.error], [TOO_BIG_ERROR], []):

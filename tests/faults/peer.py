@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.waiting import PATIENCE_S
+from tests.waiting import within
 from tests.websocket import CLOSE, RawClient, frame
 
 SUBPROTOCOLS = {"seed": None, "v1": "spectate.v1"}
@@ -40,7 +40,7 @@ class Peer(RawClient):
         """Send a close frame and return the code that the server answers with."""
         self.transport.write(frame(struct.pack("!H", 1000), CLOSE))
         try:
-            return await asyncio.wait_for(asyncio.shield(self.closed), PATIENCE_S)
+            return await within(asyncio.shield(self.closed))
         finally:
             self.transport.abort()
 
@@ -50,7 +50,7 @@ class Peer(RawClient):
 
     async def message(self, seconds: float = 10) -> dict[str, Any]:
         """Return the next message."""
-        text = await asyncio.wait_for(self.inbox.get(), seconds)
+        text = await within(self.inbox.get(), seconds)
         message: dict[str, Any] = json.loads(text)
         return message
 

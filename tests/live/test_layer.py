@@ -24,7 +24,7 @@ from runners.live.events import (
 )
 from runners.live.layer import REDIS_TIMEOUT_S, LocalLayer, RedisLayer, redis_timeout
 from tests.services import Redis
-from tests.waiting import PATIENCE_S
+from tests.waiting import within
 
 T = 1_795_509_018_532
 
@@ -41,7 +41,7 @@ async def any_layer(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
 
 
 async def receive(layer: Any, channel: str) -> Any:
-    return await asyncio.wait_for(layer.receive(channel), PATIENCE_S)
+    return await within(layer.receive(channel))
 
 
 async def receives_nothing(layer: Any, channel: str) -> bool:

@@ -14,7 +14,7 @@ from runners.notifying import endpoints
 from runners.notifying.endpoints import EndpointRefused, post, read_endpoint
 from runners.notifying.names import Names
 from tests.notifying.push import PushService
-from tests.waiting import PATIENCE_S
+from tests.waiting import within
 
 PRIVATE = [
     "127.0.0.1",
@@ -140,4 +140,4 @@ async def test_a_service_that_sends_too_slowly_is_given_up(
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(TimeoutError):
             await post(f"http://127.0.0.1:{port}/", {}, b"x")
-        await asyncio.wait_for(closed.wait(), PATIENCE_S)
+        await within(closed.wait())

@@ -29,7 +29,7 @@ from runners.positions.pipeline import Pipeline
 from runners.positions.track import Publisher
 from runners.snapshots.items import add_trails, runner_items
 from runners.units.clock import milliseconds, now_ms
-from tests.waiting import PATIENCE_S
+from tests.waiting import within
 
 numbers = itertools.count()
 
@@ -110,7 +110,7 @@ async def test_any_order_and_repetition_gives_the_same_track(
     await pipeline.recorder.flushed()
     # The last event.
     await pipeline.hub.publish([Cheered(bob.pk, bob.code, "Done!", now)])
-    await asyncio.wait_for(client_map.received_all.wait(), PATIENCE_S)
+    await within(client_map.received_all.wait())
     pipeline.hub.unsubscribe([bob.pk], client_map)
 
     in_order = sorted(track, key=lambda fix: fix.t)

@@ -29,7 +29,7 @@ from runners.positions.storage import Change, Row
 from runners.positions.track import Publisher
 from runners.positions.validation import FixError
 from runners.units.clock import milliseconds, now_ms
-from tests.waiting import PATIENCE_S, eventually
+from tests.waiting import eventually, within
 
 
 class Follower:
@@ -77,7 +77,7 @@ async def publish(
 ) -> Receipt:
     receipt = await pipeline.accept(bob, fixes, source="websocket")
     assert receipt.stored is not None
-    await asyncio.wait_for(receipt.stored, PATIENCE_S)
+    await within(receipt.stored)
     return receipt
 
 

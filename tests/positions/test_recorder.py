@@ -24,7 +24,7 @@ from runners.positions.fix import Fix
 from runners.positions.recorder import Recorder, RecorderFull
 from runners.positions.storage import Row, SplitChange, _moment, write_rows
 from runners.positions.track import Publisher
-from tests.waiting import PATIENCE_S, eventually
+from tests.waiting import PATIENCE_S, eventually, within
 
 T = 1_795_509_018_532
 
@@ -134,11 +134,11 @@ async def test_an_ack_waits_for_the_commit(
     monkeypatch.setattr(recorder_module, "write_rows", blocked_write)
     stored = recorder.record([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
     # Callbacks run in order, so an ack sent before the write would have arrived.
-    await asyncio.wait_for(begun.wait(), PATIENCE_S)
+    await within(begun.wait())
     assert not stored.done()
     assert recorder.waiting == 1
     may_commit.set()
-    assert await asyncio.wait_for(stored, PATIENCE_S) == 0
+    assert await within(stored) == 0
     assert await Position.objects.acount() == 1
     assert recorder.waiting == 0
     assert recorder.stored == 1
@@ -165,7 +165,7 @@ async def test_each_sender_receives_the_number_of_their_own_refused_rows(
     gone = recorder.record([Row(bob.pk + 1, fix, "websocket") for fix in fixes])
     may_write.set()
     acks = asyncio.gather(first, bobs, gone)
-    assert [*await asyncio.wait_for(acks, PATIENCE_S)] == [0, 0, 3]
+    assert [*await within(acks)] == [0, 0, 3]
     assert batches == [1, 4]
 
 
@@ -185,7 +185,7 @@ async def test_the_age_of_the_oldest_row_is_known_until_its_commit(
     await eventually(is_writing.is_set)
     assert recorder.oldest > 0
     may_write.set()
-    await asyncio.wait_for(stored, PATIENCE_S)
+    await within(stored)
     assert recorder.oldest == 0
 
 
@@ -198,12 +198,12 @@ async def test_fixes_that_could_not_be_stored_are_not_acked(
     rows = [Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")]
     monkeypatch.setattr(recorder_module, "write_rows", failing)
     failed = recorder.record(rows)
-    await asyncio.wait_for(recorder.flushed(), PATIENCE_S)
+    await within(recorder.flushed())
     assert not failed.done()
     assert (recorder.stored, recorder.not_stored) == (0, {"failed": 1})
     # The phone sends them again.
     monkeypatch.setattr(recorder_module, "write_rows", write_rows)
-    assert await asyncio.wait_for(recorder.record(rows), PATIENCE_S) == 0
+    assert await within(recorder.record(rows)) == 0
     assert await Position.objects.acount() == 1
     assert not failed.done()
 
@@ -234,7 +234,7 @@ async def test_a_recorder_starts_again_after_a_stop(
 ) -> None:
     for n in range(2):
         stored = recorder.record([Row(bob.pk, Fix(T + n, 48.85, 2.35), "websocket")])
-        await asyncio.wait_for(stored, PATIENCE_S)
+        await within(stored)
         await asyncio.to_thread(recorder.stop)
     assert await Position.objects.acount() == 2
 
@@ -264,7 +264,7 @@ async def test_the_recorder_retries_while_the_database_fails(
 
     monkeypatch.setattr(recorder_module, "write_rows", failing)
     stored = recorder.record([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
-    assert await asyncio.wait_for(stored, PATIENCE_S) == 0
+    assert await within(stored) == 0
     assert await Position.objects.acount() == 1
 
 
@@ -297,7 +297,7 @@ async def test_late_commits_are_reported_once_after_the_last(
             for n in range(1, 4)
         )
     )
-    await asyncio.wait_for(recorder.flushed(), PATIENCE_S)
+    await within(recorder.flushed())
     (since,) = reported
     # The report starts at the first commit that succeeded: nothing was stored earlier.
     first = await Position.objects.order_by("stored_at").aget(

@@ -23,7 +23,7 @@ from runners.serving.bodies import (
 )
 from runners.serving.http import BoundedHttp
 from tests.servers import Server
-from tests.waiting import PATIENCE_S, eventually
+from tests.waiting import PATIENCE_S, eventually, within
 
 CHUNK = b"a" * 65_536
 
@@ -135,7 +135,7 @@ async def test_a_body_that_trickles_ends_with_its_connection(
                     writer.write(b"a")
                     await writer.drain()
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(reader.read(1000), 0.02)
+                        await within(reader.read(1000), 0.02)
         writer.close()
 
 

@@ -36,7 +36,7 @@ from runners.subscriptions import topic as topic_module
 from runners.subscriptions.topic import Topic, TopicName
 from runners.units.clock import now_ms
 from tests.live.socket_writers import RecordingWriter
-from tests.waiting import PATIENCE_S, eventually
+from tests.waiting import PATIENCE_S, eventually, within
 
 T = 1_795_509_018_532
 BOB = 7
@@ -81,7 +81,7 @@ async def dispatch(hub: Hub, t: int) -> Follower:
     follower = Follower()
     await hub.subscribe([BOB], follower)
     await hub.publish([PositionAccepted(BOB, "bob", t, 48.0, 2.0, None, None, None)])
-    await asyncio.wait_for(follower.received.wait(), PATIENCE_S)
+    await within(follower.received.wait())
     return follower
 
 

@@ -36,6 +36,7 @@ from runners.rights.access import (
 )
 from runners.rights.roles import seen_in_races
 from runners.rights.windows import public_from, races_of
+from runners.snapshots import items
 from runners.snapshots.items import find_races, runner_items
 from runners.units.clock import milliseconds
 
@@ -350,3 +351,20 @@ def test_a_race_lasts_at_most_60_days() -> None:
     race.ends += MINUTE
     with pytest.raises(ValidationError, match="A race lasts at most 60 days"):
         race_save(race=race)
+
+
+def test_who_is_entered_between_two_queries_comes_with_the_next_snapshot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    race, read = make_race(), items._shown_entries
+
+    def read_before_an_entry(*args: Any) -> dict[int, items.Shown]:
+        found = read(*args)
+        if not Entry.objects.exists():
+            enter(race)
+        return found
+
+    monkeypatch.setattr(items, "_shown_entries", read_before_an_entry)
+    assert runner_items(race_runners(race.pk), race.pk) == {}
+    ((_, bob),) = runner_items(race_runners(race.pk), race.pk).items()
+    assert bob["bib"] == "bob"

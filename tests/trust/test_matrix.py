@@ -52,7 +52,7 @@ from tests.trust.matrix import (
     pairs_with_origins,
     visitors,
 )
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, within
 
 ALL = os.environ.get("RIGHTS") == "all"
 CONCURRENT_VISITORS = 40
@@ -378,9 +378,7 @@ def code_of(visitor: Visitor) -> str:
 
 
 async def receive(socket: ClientConnection) -> dict[str, Any]:
-    message: dict[str, Any] = json.loads(
-        await asyncio.wait_for(socket.recv(), PATIENCE_S)
-    )
+    message: dict[str, Any] = json.loads(await within(socket.recv()))
     return message
 
 
