@@ -251,8 +251,8 @@ def write_entry(
 ) -> Status[EntryOut]:
     """Enter a runner with this bib, or change the entry that has it.
 
-    With the code of a runner who is in the race with a different bib, that entry gets
-    this bib. The same request changes nothing.
+    If the runner is in the race with a different bib, their entry gets this bib. The
+    same request again changes nothing.
     """
     key = key_of(request)
     bib = " ".join(bib.split())

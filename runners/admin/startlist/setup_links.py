@@ -1,4 +1,4 @@
-"""The page that mails set-up links to runners, and shows who has tested theirs."""
+"""The page that mails set-up links to runners and lists their states."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SendForm(forms.Form):
 def setup_links(
     race_admin: admin.ModelAdmin[Race], request: HttpRequest, pk: int
 ) -> HttpResponse:
-    """List who has got and tested a link (`?show=STATE`); mail the next ones."""
+    """List runners by the state of their links (`?show=STATE`); mail the next ones."""
     race = permitted_race(request, pk, Action.ISSUE)
     entries = _entries(race, request)
     form = SendForm(request.POST or None)
@@ -72,7 +72,7 @@ def setup_links(
 def setup_links_csv(
     race_admin: admin.ModelAdmin[Race], request: HttpRequest, pk: int
 ) -> HttpResponse:
-    """Return who has got and tested a link as CSV: `bib`, `name`, `mail`, `link`."""
+    """Return the list as CSV: `bib`, `name`, `mail`, `link` (the state)."""
     race = permitted_race(request, pk, Action.ISSUE)
     rows = [
         (entry.bib, entry.runner.name, entry.mail, _state(entry))
