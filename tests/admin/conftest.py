@@ -11,6 +11,7 @@ from runners.models import Entry, LatestPosition, Race, Runner
 from runners.races.course import Course
 from runners.races.demo import demo_points
 from runners.races.setup import race_create
+from tests.admin.role_scene import Scene, make_scene
 
 
 @pytest.fixture
@@ -60,3 +61,8 @@ def enter_runners(race: Race, size: int) -> None:
         Entry.objects.create(race=race, runner=runner, bib=str(number))
         if number % 2:
             make_latest(runner, seconds_ago=number)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return make_scene()

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -91,3 +92,13 @@ def entry(race: Race, bob: Runner) -> Entry:
 @pytest.fixture
 def ten(race: Race) -> Checkpoint:
     return Checkpoint.objects.create(race=race, name="10 km", distance=10_000)
+
+
+@pytest.fixture
+def bobs(bob: Runner, alice: User) -> Client:
+    bob.account = User.objects.create_user("bobs-account")
+    bob.save()
+    bob.followers.create(user=alice, status="accepted")
+    client = Client()
+    client.force_login(bob.account)
+    return client

@@ -115,3 +115,14 @@ def pass_mats(race: Race, chip: str, *passings: tuple[str, float]) -> None:
         for station, after in passings
     ]
     passings_store(race=race, source=Passing.Source.MYLAPS, reads=reads)
+
+
+def make_field(race: Race) -> Race:
+    """Add two runners of a wave, one without, one who has retired, one not started."""
+    red = Wave.objects.create(race=race, name="Red", start=race.start)
+    make_entry(race, "ann", "1", pace=0.2, category="W", wave=red)
+    make_entry(race, "bob", "2", pace=0.21, late=60, category="M", wave=red)
+    make_entry(race, "cleo", "3", pace=0.3, category="W")
+    make_entry(race, "dan", "4", pace=0.4, status="dnf", category="M")
+    make_entry(race, "eli", "5", category="M")
+    return race

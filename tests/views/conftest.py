@@ -8,6 +8,7 @@ from django.test import Client
 
 from runners.models import Runner
 from runners.views import topic_data
+from runners.views.races import listing
 
 PASSWORD = "a long walk by the river"
 
@@ -17,6 +18,7 @@ def clear_caches() -> None:
     """Clear the rows that are cached for a second: each test has its own rows."""
     for cached in (topic_data._public, topic_data._in_race, topic_data._kept_rows):
         cached.cache_clear()
+    listing.forget_kept()
 
 
 @pytest.fixture

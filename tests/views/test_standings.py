@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-import asyncio
 import csv
-import gzip
 import io
 import re
-import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -14,8 +10,6 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
-from django.utils.html import escape
-from PIL import Image
 
 from runners.models import (
     Checkpoint,
@@ -25,22 +19,14 @@ from runners.models import (
     Race,
     Runner,
     ShareLink,
-    Wave,
 )
-from runners.races import course_files
-from runners.views.races import listing, preview
-from tests.races.field import make_entry, make_race
+from runners.views.races import listing
+from tests.races.field import make_entry, make_field, make_race
 
 # The view reads in separate threads, which see committed rows only.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Visibility = Runner.Visibility
-
-
-@pytest.fixture(autouse=True)
-def clear_cache() -> Iterator[None]:
-    listing.forget_kept()
-    yield
 
 
 def get_standings(client: Client, query: str = "", **headers: str) -> Any:
@@ -57,16 +43,6 @@ def page(client: Client, query: str = "") -> str:
 
 def ranks(answer: Any) -> list[tuple[str, int | None]]:
     return [(row["runner"], row["rank"]) for row in answer.json()["standings"]]
-
-
-def make_field(race: Race) -> Race:
-    red = Wave.objects.create(race=race, name="Red", start=race.start)
-    make_entry(race, "ann", "1", pace=0.2, category="W", wave=red)
-    make_entry(race, "bob", "2", pace=0.21, late=60, category="M", wave=red)
-    make_entry(race, "cleo", "3", pace=0.3, category="W")
-    make_entry(race, "dan", "4", pace=0.4, status="dnf", category="M")
-    make_entry(race, "eli", "5", category="M")
-    return race
 
 
 def test_standings_have_order_times_and_gaps(client: Client) -> None:
@@ -477,139 +453,3 @@ def test_an_entry_has_its_splits(client: Client) -> None:
     assert "35:00" in html
     assert "3:30 /km" in html
     assert client.get("/races/ten/runners/99/").status_code == 404
-
-
-PICTURES = ("/races/ten/preview.png", "/races/ten/runners/2/card.png")
-
-
-@pytest.mark.parametrize("url", PICTURES)
-def test_a_network_may_request_some_pictures_per_minute(
-    client: Client, monkeypatch: pytest.MonkeyPatch, url: str
-) -> None:
-    make_field(make_race())
-    assert client.get(url).status_code == 200
-    monkeypatch.setattr(preview, "MAX_PICTURES", 0)
-    refused = client.get(url)
-    assert refused.status_code == 429
-    assert refused["Retry-After"] == "60"
-
-
-@pytest.mark.parametrize("url", PICTURES)
-def test_no_database_thread_draws_and_a_long_course_is_thinned(
-    client: Client, monkeypatch: pytest.MonkeyPatch, url: str
-) -> None:
-    drawn: list[tuple[str, int]] = []
-
-    def draw(texts: Any, line: Any, disc: Any = None) -> bytes:
-        drawn.append((threading.current_thread().name, len(line)))
-        return b""
-
-    race = make_field(make_race())
-    race.line = [[48 + n / 1e5, 2.0] for n in range(5_000)]
-    race.save()
-    monkeypatch.setattr(preview, "picture", draw)
-    assert client.get(url).status_code == 200
-    assert drawn == [("picture_0", 1_001)]
-
-
-def test_an_entry_has_a_picture_of_what_everybody_may_see(client: Client) -> None:
-    race = make_field(make_race())
-    html = client.get("/races/ten/runners/2/").content.decode()
-    assert '<meta property="og:title" content="Bob · Ten">' in html
-    assert "/races/ten/runners/2/card.png" in html
-    shared = client.get("/races/ten/?runner=bob").content.decode()
-    assert '<meta property="og:title" content="Bob · Ten">' in shared
-    assert "/races/ten/?runner=bob" in shared
-    picture = client.get("/races/ten/runners/2/card.png")
-    assert picture["Content-Type"] == "image/png"
-    assert Image.open(io.BytesIO(picture.content)).size == (1200, 630)
-
-    Runner.objects.filter(code="bob").update(visibility=Visibility.PRIVATE)
-    listing.forget_kept()
-    assert client.get("/races/ten/runners/2/card.png").status_code == 404
-    # A link may show it, but caches may not keep it.
-    soon = timezone.now() + timedelta(hours=1)
-    _, token = ShareLink.objects.issue(label="Crew", race=race, expires_at=soon)
-    headers = {"Spectate-Share": token}
-    for bib in ("1", "2"):
-        answer = client.get(f"/races/ten/runners/{bib}/card.png", headers=headers)
-        assert answer.status_code == 404
-    assert "/2/card.png" not in client.get("/races/ten/?runner=bob").content.decode()
-
-
-def test_a_web_author_gets_the_snippet_for_a_page(client: Client) -> None:
-    race = make_field(make_race())
-    make_entry(race, "fay", "6", category="M50", visibility=Visibility.PRIVATE)
-    html = client.get("/races/ten/embed/").content.decode()
-    assert "/races/ten/?embed=1" in html
-    query = "what=standings&category=W&height=400&lang=de"
-    chosen = client.get(f"/races/ten/embed/?{query}").content.decode()
-    path = "/races/ten/standings/?embed=1&category=W&lang=de"
-    assert f'src="{escape(path)}"' in chosen
-    # A text in an attribute.
-    snippet = f'"{escape(path)}" title="Ten" width="100%" height="400"'
-    assert escape(snippet)[6:] in chosen
-    # What the snippet shows.
-    assert "Cleo" in client.get(path).content.decode()
-    wrong = client.get("/races/ten/embed/?category=none&height=9").content.decode()
-    assert wrong.count('class="error"') == 2
-    # A big screen has a code that opens the page.
-    assert 'class="qr"' in client.get("/races/ten/?screen=1").content.decode()
-    # The only one of a category is hidden.
-    assert ">M50<" not in html
-    Runner.objects.filter(code="fay").update(visibility=Visibility.PUBLIC)
-    assert ">M50<" in client.get("/races/ten/embed/").content.decode()
-    Race.objects.update(visibility=Race.Visibility.LINK)
-    assert client.get("/races/ten/embed/").status_code == 404
-
-
-def test_a_course_is_written_once_until_it_changes(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    race = make_race()
-    written: list[int] = []
-    write = course_files.course_gpx
-
-    def spy(race: Race) -> str:
-        written.append(race.pk)
-        return write(race)
-
-    monkeypatch.setattr(course_files, "course_gpx", spy)
-    for _ in range(2):
-        assert b"5 km" in client.get("/races/ten/course.gpx").content
-    assert written == [race.pk]
-    race.checkpoints.filter(name="5 km").update(name="Bridge")
-    assert b"Bridge" in client.get("/races/ten/course.gpx").content
-    Race.objects.update(visibility=Race.Visibility.LINK)
-    assert client.get("/races/ten/course.gpx").status_code == 404
-    assert len(written) == 2
-
-
-@pytest.mark.parametrize(
-    ("path", "contains"),
-    [
-        ("standings.json", b'"ann"'),
-        ("replay.json?from=0", b'"chunk"'),
-        ("course.gpx", b"<trkpt"),
-        ("course.geojson", b'"LineString"'),
-    ],
-)
-def test_answers_are_compressed_outside_of_the_event_loop(
-    client: Client, monkeypatch: pytest.MonkeyPatch, path: str, contains: bytes
-) -> None:
-    make_field(make_race())
-    listing.forget_kept()
-    loops: list[object] = []
-    compress = gzip.compress
-
-    def spy(*args: Any, **options: Any) -> bytes:
-        loops.append(asyncio._get_running_loop())
-        return compress(*args, **options)
-
-    monkeypatch.setattr(gzip, "compress", spy)
-    headers = {"Accept-Encoding": "gzip"}
-    answer = client.get(f"/races/ten/{path}", headers=headers)
-    assert contains in gzip.decompress(answer.content)
-    assert loops == [None]
-    assert answer["Vary"].startswith("Accept-Encoding")
-    assert answer["Cache-Control"] == "private, no-store"
