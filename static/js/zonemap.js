@@ -8,13 +8,17 @@ import { placeFrom } from "./metres.js";
 const CORNERS = 64;
 // What a zone of the usual radius hides at most fits on a phone.
 const START_ZOOM = 12;
+// The paths of the last days show where home is, also on a map without streets.
+const PATHS_MS = 3 * 24 * 3600 * 1000;
+// Two fixes with more time between them do not belong to the same path.
+const PATH_GAP_MS = 10 * 60 * 1000;
 
 /**
  * @typedef {import("./polyline.js").LngLat} LngLat
  * @typedef {{lat: number, lng: number, radius: number}} Zone
  * @typedef {import("./map/open.js").Config & {
- *   zones: Zone[], start: LngLat | null, farthest: number,
- * }} Config `farthest`: what is hidden at most, in radii
+ *   zones: Zone[], start: LngLat | null, farthest: number, track: string,
+ * }} Config `farthest`: what is hidden at most, in radii; `track`: the URL of the own track
  */
 
 /**
@@ -38,6 +42,8 @@ export async function openZoneMap() {
   find("#zone-map-help").hidden = false;
   const { map } = await openBase(config, "zone-map", {});
   const { accent, muted } = readTokens();
+  map.addSource("paths", { type: "geojson", data: paths([]) });
+  map.addLayer({ id: "paths", type: "line", source: "paths", paint: { "line-color": accent, "line-width": 2 } });
   map.addSource("zones", { type: "geojson", data: shapes([], 1) });
   map.addLayer({ id: "zones", type: "fill", source: "zones", filter: ["!", ["get", "isLimit"]], paint: { "fill-color": accent, "fill-opacity": 0.3 } });
   map.addLayer({ id: "zones-hidden", type: "line", source: "zones", filter: ["get", "isLimit"], paint: { "line-color": muted, "line-width": 2, "line-dasharray": [2, 2] } });
@@ -58,8 +64,37 @@ export async function openZoneMap() {
   });
   for (const field of [lat, lng, radius]) field.addEventListener("input", draw);
   draw();
+  void drawPaths(map, config.track);
   // For the browser's console, and for tests that inspect the map.
   Object.assign(globalThis, { zoneMap: map });
+}
+
+/**
+ * Show where the runner has been. Without an answer the map is of use, too.
+ * @param {import("maplibre-gl").Map} map
+ * @param {string} url
+ */
+async function drawPaths(map, url) {
+  const response = await fetch(`${url}?since=${Date.now() - PATHS_MS}`);
+  if (!response.ok) return;
+  const source = /** @type {import("maplibre-gl").GeoJSONSource} */ (map.getSource("paths"));
+  source.setData(paths((await response.json()).points));
+}
+
+/**
+ * Return a line for each path.
+ * @param {import("./tracks.js").Points} points oldest first
+ * @returns {import("geojson").Feature}
+ */
+export function paths(points) {
+  const lines = points.reduce((/** @type {LngLat[][]} */ found, [t, lat, lng], n) => {
+    const isNew = n === 0 || t - points[n - 1][0] > PATH_GAP_MS;
+    if (isNew) found.push([]);
+    found[found.length - 1].push([lng, lat]);
+    return found;
+  }, []);
+  const coordinates = lines.filter((line) => line.length > 1);
+  return { type: "Feature", properties: {}, geometry: { type: "MultiLineString", coordinates } };
 }
 
 /**

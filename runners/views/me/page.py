@@ -154,6 +154,7 @@ def _zone_map(runner: Runner) -> dict[str, Any] | None:
         "zones": list(runner.zones.values("lat", "lng", "radius")),
         "start": latest and [latest.lng, latest.lat],
         "farthest": Zone.HIDDEN_RADII + Zone.FARTHEST_SHIFT,
+        "track": reverse("track_json", args=[runner.code]),
     }
 
 
