@@ -1,14 +1,15 @@
-"""Starts servers in forks of a process that has already imported the libraries.
+"""Starts servers and commands in forks of a process that has imported the project.
 
-Importing Django and other packages is half of the CPU time of a server's start, and the
-suite starts about two hundred servers. The project's modules are imported after the
-fork, with the environment of the server.
+The imports are most of the CPU time of a start, and a run of the suite has some hundred
+of them. A fork reads the settings again, of its own environment. Modules keep what they
+have read of them when they were imported: where any of that is different now, the fork
+becomes a new interpreter.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import functools
 import gc
 import importlib
 import json
@@ -22,46 +23,81 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
+from unittest import mock
+
+import django
+from django.conf import LazySettings, settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.utils.functional import empty
 
 from tests.processes import Leash, Leashed
 from tests.waiting import POLL_S
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# These modules read no settings and open nothing that a fork would share.
-LIBRARIES = (
-    *("autobahn.websocket.protocol", "channels.auth", "channels.layers"),
-    *("channels.routing", "channels_redis.core", "cryptography.fernet"),
-    *(
-        "django.contrib.admin.decorators",
-        "django.contrib.admin.templatetags.admin_list",
-    ),
-    *("django.contrib.auth.hashers", "django.core.handlers.asgi"),
-    *("django.core.management.commands.makemigrations", "django.db.models"),
-    *("django.db.backends.sqlite3.base", "django.forms", "django.middleware.locale"),
-    *("django.template.loader", "django.test.signals", "django.views.generic"),
-    *("fido2.server", "gpxpy", "http_ece", "httptools", "import_export.resources"),
-    *("msgspec", "numpy", "openpyxl", "orjson", "PIL.ImageDraw", "pmtiles.reader"),
-    *("polib", "prometheus_client", "psycopg", "py_vapid", "pydantic.dataclasses"),
-    *("pydantic.networks", "pyproj", "redis.asyncio", "segno", "shapely", "smtplib"),
-    *("standardwebhooks", "tablib", "twisted.internet.defer", "uvicorn.server"),
+# What servers and commands import. `spectate.asgi` is not among them, because it builds
+# the application with the settings.
+MODULES = (
+    *("runners.routing", "runners.management.commands.serve", "spectate.urls"),
+    # Of Daphne, all that does not choose Twisted's reactor.
+    *("autobahn.twisted.websocket", "twisted.internet.endpoints", "twisted.web.http"),
     *("uvicorn.protocols.http.httptools_impl", "uvloop", "websockets.server"),
-    "whitenoise.media_types",
+    *("channels_redis.core", "django.core.management.commands.makemigrations"),
+    *("django.db.backends.sqlite3.base", "psycopg", "redis.asyncio"),
 )
+SETTINGS = ("spectate.settings", "tests.browser.settings")
+# Of their database, models read the longest name of a table when they are defined.
+REREAD = {"DATABASES"}
+
+
+class Launcher:
+    """The process that forks. Requests and replies are one line of JSON each.
+
+    `env` has the settings that the modules are imported with.
+    """
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self._lock = threading.Lock()
+        self._process = Leashed[str](
+            [sys.executable, "-m", "tests.launcher"],
+            cwd=ROOT,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def request(self, action: str, *arguments: Any) -> Any:
+        """Send a `start` or `poll` request; return the reply."""
+        requests, answers = self._process.stdin, self._process.stdout
+        assert requests is not None and answers is not None
+        with self._lock:
+            print(json.dumps([action, *arguments]), file=requests, flush=True)
+            return json.loads(answers.readline())
 
 
 class Launched:
     """A program in a fork, with the methods of `subprocess.Popen`."""
 
-    def __init__(self, command: list[str], env: dict[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        launcher: Launcher,
+        command: list[str],
+        env: dict[str, str],
+        *outputs: Path,
+    ) -> None:
+        """Start it; `outputs` are files for its output and its errors."""
         self.returncode: int | None = None
-        self.pid: int = launcher().request("start", command, env, str(log))
+        self._launcher = launcher
+        paths = [str(path) for path in outputs]
+        self.pid: int = launcher.request("start", command, env, *paths)
         self._leash = Leash(self.pid)
 
     def poll(self) -> int | None:
         """Return the program's exit status, or None while it runs."""
         if self.returncode is None:
-            self.returncode = launcher().request("poll", self.pid)
+            self.returncode = self._launcher.request("poll", self.pid)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
@@ -84,35 +120,6 @@ class Launched:
         self.wait()
 
 
-class Launcher:
-    """The process that forks. Requests and replies are one line of JSON each."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._process = Leashed[str](
-            [sys.executable, "-m", "tests.launcher"],
-            cwd=ROOT,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def request(self, action: str, *arguments: Any) -> Any:
-        """Send a `start` or `poll` request; return the reply."""
-        requests, answers = self._process.stdin, self._process.stdout
-        assert requests is not None and answers is not None
-        with self._lock:
-            print(json.dumps([action, *arguments]), file=requests, flush=True)
-            return json.loads(answers.readline())
-
-
-@functools.cache
-def launcher() -> Launcher:
-    """Return the launcher of this process; the first call starts it."""
-    return Launcher()
-
-
 # -- in the process that forks
 
 
@@ -124,12 +131,13 @@ def serve() -> None:
         print(json.dumps(actions[action](*arguments)))
 
 
-def start(command: list[str], env: dict[str, str], log: str) -> int:
+def start(command: list[str], env: dict[str, str], log: str, errors: str) -> int:
     """Run a Python program in a fork; return its pid and process group."""
     pid = os.fork()
     if pid == 0:
         os.setpgid(0, 0)
-        run(command, env, log)
+        redirect(log, errors)
+        run_program(command, env)
     # Set in both processes, so that the group exists when the pid is returned.
     with contextlib.suppress(PermissionError, ProcessLookupError):
         os.setpgid(pid, pid)
@@ -142,28 +150,76 @@ def poll(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if ended else None
 
 
-def run(command: list[str], env: dict[str, str], log: str) -> NoReturn:
+def redirect(log: str, errors: str) -> None:
+    """Append the standard output and errors to files; the input is empty."""
+    appended = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    opened = ((os.devnull, os.O_RDONLY), (log, appended), (errors, appended))
+    for target, (path, flags) in enumerate(opened):
+        os.dup2(os.open(path, flags), target)
+
+
+def run_program(command: list[str], env: dict[str, str]) -> NoReturn:
     """Run a script, or `-m` and a module, with its arguments."""
-    reads = os.open(os.devnull, os.O_RDONLY)
-    writes = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    for source, target in ((reads, 0), (writes, 1), (writes, 2)):
-        os.dup2(source, target)
     os.environ.clear()
     os.environ.update(env)
-    if command[0] == "-m":
-        sys.argv = command[1:]
-        runpy.run_module(command[1], run_name="__main__", alter_sys=True)
-    else:
-        sys.argv = command
-        runpy.run_path(command[0], run_name="__main__")
-    sys.exit()
+    sys.argv = command[1:] if command[0] == "-m" else command
+    if not settings_renewed():
+        os.execve(sys.executable, [sys.executable, *command], env)
+    try:
+        if command[0] == "-m":
+            runpy.run_module(command[1], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(command[0], run_name="__main__")
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            raise
+        end(ended.code or 0)
+    end(0)
+
+
+def end(status: int) -> NoReturn:
+    """End as Python does, but leave the memory that is shared with the parent alone.
+
+    To take all modules apart costs more than a start.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    os._exit(status)
+
+
+def preload() -> None:
+    """Import the project with the settings of most servers."""
+    sys.argv = ["manage.py", "serve"]
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spectate.settings")
+    # Otherwise each signal reads DEBUG, to check its receivers.
+    with mock.patch.object(LazySettings, "configured", False):
+        django.setup()
+        for module in MODULES:
+            importlib.import_module(module)
+
+
+def settings_renewed() -> bool:
+    """Read the settings again; return whether the imported modules have the same."""
+    read = {name: value for name, value in vars(settings).items() if name.isupper()}
+    for module in SETTINGS:
+        sys.modules.pop(module, None)
+    # Also forgets the values that it has read.
+    settings._wrapped = empty
+    del connections["default"], connections.settings
+    connections._settings = None  # type: ignore[attr-defined]
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spectate.settings")
+    try:
+        return all(
+            getattr(settings, name) == read[name] for name in read.keys() - REREAD
+        )
+    except ImproperlyConfigured:
+        return False
 
 
 if __name__ == "__main__":
     # The working directory, which contains the project's packages.
     sys.path[0] = os.getcwd()
-    for library in LIBRARIES:
-        importlib.import_module(library)
+    preload()
     # The forks' garbage collection leaves these objects alone.
     gc.collect()
     gc.freeze()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import http.client
 import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -27,7 +27,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import ConnectionHandler
 
 from spectate.databases import database_settings
-from tests.launcher import Launched
+from tests.launcher import Launched, Launcher
 from tests.made_once import made_once
 from tests.waiting import PATIENCE_S, POLL_S
 
@@ -54,6 +54,17 @@ OUR_SETTINGS = {
 }
 
 
+# The settings of servers whose tests need no different ones.
+PRODUCTION = {
+    "SECRET_KEY": SECRET_KEY,
+    "SPECTATE_OPEN_IN_PRODUCTION": "1",
+    # A slow machine must neither refuse new sockets nor close sockets without a first
+    # message.
+    "SPECTATE_LAG_LIMIT": "600000",
+    "SPECTATE_FIRST_MESSAGE": "600",
+}
+
+
 def free_port() -> int:
     """Return a port that is reserved while this process lives.
 
@@ -77,6 +88,26 @@ def clean_environment(**extra: str) -> dict[str, str]:
         if name not in OUR_SETTINGS and not name.startswith("SPECTATE_")
     }
     return inherited | {"PYTHONUNBUFFERED": "1"} | extra
+
+
+@functools.cache
+def launcher(debug: str = "") -> Launcher:
+    """Return a launcher of this process; the first call starts it."""
+    in_memory = {"DATABASE_URL": "sqlite://:memory:"}
+    return Launcher(clean_environment(**PRODUCTION, **in_memory, DEBUG=debug))
+
+
+def run(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command of Python, like `manage.py`, to its end."""
+    with tempfile.TemporaryDirectory(prefix="spectate-command-") as folder:
+        outputs = Path(folder, "output"), Path(folder, "errors")
+        program = Launched(launcher(env.get("DEBUG", "")), command, env, *outputs)
+        try:
+            status = program.wait()
+        finally:
+            program.kill_all()
+        texts = [path.read_text() for path in outputs]
+        return subprocess.CompletedProcess(command, status, *texts)
 
 
 def migrated_database() -> Path:
@@ -157,12 +188,7 @@ class Server:
         self._started: list[Launched] = []
         self.env = {
             "PORT": str(free_port()),
-            "SECRET_KEY": SECRET_KEY,
-            "SPECTATE_OPEN_IN_PRODUCTION": "1",
-            # A slow machine must neither refuse new sockets nor close sockets without a
-            # first message.
-            "SPECTATE_LAG_LIMIT": "600000",
-            "SPECTATE_FIRST_MESSAGE": "600",
+            **PRODUCTION,
         } | env
         if "DATABASE_URL" not in env:
             self.env["DATABASE_URL"] = new_database(self._folder)
@@ -203,7 +229,10 @@ class Server:
     def start(self) -> Self:
         """Start the server and wait until it replies. A restart uses the same port."""
         self._process = Launched(
-            self._command(), clean_environment(**self.env), self._log_path
+            launcher(self.env.get("DEBUG", "")),
+            self._command(),
+            clean_environment(**self.env),
+            *(self._log_path, self._log_path),
         )
         self._started.append(self._process)
         if not self._wait():
@@ -235,14 +264,7 @@ class Server:
 
     def manage(self, *args: str) -> str:
         """Run a manage.py command on the server's database and return the output."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", *args],
-            cwd=ROOT,
-            env=clean_environment(**self.env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
+        done = run(["manage.py", *args], clean_environment(**self.env))
         if done.returncode:
             raise RuntimeError(f"manage.py {' '.join(args)}:\n{done.stderr}")
         return done.stdout

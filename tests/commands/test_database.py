@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from runners.races.demo import demo_gpx
-from tests.servers import ROOT, clean_environment
+from tests.servers import PRODUCTION, clean_environment, run
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         ["create_runner", "17", "--name", "Bob"],
-        ["create_race", "park.gpx", "--name", "Park", "--slug", "park"],
+        ["create_race", "{course}", "--name", "Park", "--slug", "park"],
         ["simulate", "--url", "ws://localhost/", "--race", "park"],
     ],
 )
 def test_missing_tables_are_explained(tmp_path: Path, arguments: list[str]) -> None:
-    (tmp_path / "park.gpx").write_text(demo_gpx())
+    course = tmp_path / "park.gpx"
+    course.write_text(demo_gpx())
+    arguments = [argument.format(course=course) for argument in arguments]
     database = f"sqlite:///{tmp_path / 'empty.sqlite3'}"
 
-    done = subprocess.run(
-        [sys.executable, ROOT / "manage.py", *arguments],
-        cwd=tmp_path,
-        env=clean_environment(DATABASE_URL=database, SECRET_KEY="test"),
-        capture_output=True,
-        text=True,
-    )
+    environment = clean_environment(**PRODUCTION, DATABASE_URL=database)
+    done = run(["manage.py", *arguments], environment)
 
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1

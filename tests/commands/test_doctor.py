@@ -7,8 +7,6 @@ import contextlib
 import http.server
 import ipaddress
 import ssl
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -30,7 +28,7 @@ from runners.management.checkup import machine, outside
 from runners.management.checkup.problem import Problem
 from runners.management.commands import doctor
 from runners.models import Position, Runner, ShareLink
-from tests.servers import ROOT, Server, clean_environment, free_port
+from tests.servers import Server, clean_environment, free_port, run
 from tests.services import Redis
 from tests.waiting import PATIENCE_S
 
@@ -40,13 +38,7 @@ HOST = "127.0.0.2"
 
 def examined(environment: dict[str, str]) -> tuple[int, dict[str, list[str]]]:
     """Run the command with settings; return its exit status and lines by subject."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", "doctor"],
-        cwd=ROOT,
-        env=clean_environment(**environment),
-        capture_output=True,
-        text=True,
-    )
+    done = run(["manage.py", "doctor"], clean_environment(**environment))
     found: dict[str, list[str]] = {}
     for line in done.stdout.splitlines():
         word, subject, text = line.split(maxsplit=2)

@@ -7,8 +7,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,19 +15,12 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from tests.faults.metrics import metrics
-from tests.servers import ROOT, SECRET_KEY, Server, clean_environment
+from tests.servers import PRODUCTION, Server, clean_environment, run
 from tests.waiting import PATIENCE_S, wait_until
 
 
 def refusal(**env: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "manage.py", "serve"],
-        cwd=ROOT,
-        env=clean_environment(SECRET_KEY=SECRET_KEY, **env),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
+    done = run(["manage.py", "serve"], clean_environment(**PRODUCTION, **env))
     assert done.returncode
     assert "Traceback" not in done.stderr
     return done.stderr
