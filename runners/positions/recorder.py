@@ -25,8 +25,11 @@ from runners.positions.storage import BATCH, Change, Row, write_rows
 
 logger = logging.getLogger(__name__)
 
-# How long fixes are collected before a commit.
+# How long fixes are collected before a commit, if somebody waits for an ack.
 GATHER_S = 0.05
+# The same for fixes without an ack. A commit writes two index pages per runner, however
+# few fixes of the runner it has.
+GATHER_UNACKED_S = 0.25
 # After a commit of a single message the wait is this many times as long as that commit,
 # because a phone that sends one message at a time waits for each ack. The factor keeps
 # commits a small part of the work.
@@ -73,6 +76,8 @@ class Recorder:
         # The time when the oldest queued row was queued, or None.
         self._waiting_since: float | None = None
         self._wake = threading.Event()
+        # Set while somebody waits for a commit.
+        self._awaited = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -121,6 +126,7 @@ class Recorder:
         if self._waiting:
             waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             self._queued.append(Work((), (), waiter, time.monotonic()))
+            self._awaited.set()
             self._wake.set()
             await waiter
 
@@ -134,6 +140,8 @@ class Recorder:
                 self._waiting_since = work.at
         if self._thread is None:
             self._start()
+        if work.waiter is not None and not self._awaited.is_set():
+            self._awaited.set()
         if not self._wake.is_set():
             self._wake.set()
 
@@ -149,6 +157,7 @@ class Recorder:
         thread = self._thread
         if thread is not None:
             self._stopping = True
+            self._awaited.set()
             self._wake.set()
             thread.join(timeout)
             self._thread = None
@@ -160,10 +169,11 @@ class Recorder:
         alone = True
         while not (self._stopping and not self._queued):
             self._wake.wait()
-            if not self._stopping:
+            if self._awaited.wait(GATHER_UNACKED_S) and not self._stopping:
                 brief = GATHER_COMMITS * self.commit_seconds if alone else GATHER_S
                 time.sleep(min(GATHER_S, brief))
             self._wake.clear()
+            self._awaited.clear()
             alone = len(self._queued) <= 1
             while self._queued:
                 self._store(self._next_batch())

@@ -189,6 +189,19 @@ async def test_the_age_of_the_oldest_row_is_known_until_its_commit(
     assert recorder.oldest == 0
 
 
+async def test_fixes_without_an_ack_are_committed_with_the_next_that_has_one(
+    recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "GATHER_UNACKED_S", PATIENCE_S)
+    for n in range(3):
+        recorder.record_unacked([Row(bob.pk, Fix(T + n, 48.0, 2.0), "websocket")])
+    stored = recorder.record([Row(bob.pk, Fix(T + 3, 48.0, 2.0), "websocket")])
+    await within(stored)
+    assert await Position.objects.acount() == 4
+    moments = Position.objects.values_list("stored_at", flat=True)
+    assert len({moment async for moment in moments}) == 1
+
+
 async def test_fixes_that_could_not_be_stored_are_not_acked(
     recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
