@@ -21,6 +21,7 @@ from runners.live.hub import Hub
 from runners.live.outbox import Outbox, SeedOutbox
 from runners.live.socket_writer import SocketWriter
 from runners.positions.fix import Fix
+from runners.positions.pipeline import Soon
 from runners.positions.track import Publisher
 from runners.positions.validation import FixError, fix_from, place_error
 from runners.rights import token_lookup
@@ -70,9 +71,51 @@ class Seed(Dialect):
         except DecodeError:
             return self.session.parse(text)
 
+    def handle_text(self, text: str) -> bool:
+        try:
+            position = decode_bare(text)
+        except DecodeError:
+            return False
+        return self.accept_soon(position)
+
+    def accept_soon(self, position: BarePosition) -> bool:
+        """Accept a position by plain calls; return False if it has to wait."""
+        of = self._publishers.get(position.userId)
+        if of is None or self._gathered:
+            return False
+        publisher, wire_id = of
+        t, lat, lng = now_ms(), position.lat, position.lng
+        pipeline = self.session.process.pipeline
+        if (track := pipeline.ready_track(publisher, t)) is None:
+            return False
+        try:
+            self.session.limit_fixes(1)
+        except CodedError as error:
+            self.send_error(error)
+            return True
+        if (wrong := place_error(lat, lng)) is not None:
+            self.session.refuse_fix(wrong)
+        else:
+            fix = Fix(t, lat, lng)
+            pipeline.accept_soon(Soon(publisher, track, fix, wire_id, self._refused))
+        return True
+
+    def _refused(self, error: Exception) -> None:
+        """Send the error of a position that the pipeline has not accepted."""
+        if not isinstance(error, FixError):
+            logger.error("A position could not be accepted", exc_info=error)
+            self.send_error(failed())
+            return
+        self.session.report_refused(error)
+        if error.code == "runner.unknown":
+            # The runner was deleted. In open mode the next position creates it again.
+            self._publishers.clear()
+
     def handle(self, command: BarePosition | dict[str, Any]) -> Awaitable[None] | None:
         if isinstance(command, dict):
             return self.handle_any(command)
+        if self.accept_soon(command):
+            return None
         of = self._publishers.get(command.userId)
         if of is None or of is not self._gathered_of:
             return self.handle_any(asdict(command))
@@ -126,6 +169,7 @@ class Seed(Dialect):
 
     async def accept_gathered(self) -> None:
         """Accept the queued positions; send an error for each that is refused."""
+        self.session.process.pipeline.accept_waiting()
         if not self._gathered:
             return
         assert self._gathered_of is not None
@@ -145,10 +189,7 @@ class Seed(Dialect):
                 self.send_error(failed())
             return
         for error in refused:
-            self.session.report_refused(error)
-        if any(error.code == "runner.unknown" for error in refused):
-            # The runner was deleted. In open mode the next position creates it again.
-            self._publishers.clear()
+            self._refused(error)
 
     async def publisher_of(self, command: dict[str, Any]) -> tuple[Publisher, WireId]:
         """Return the runner of a position, and the id that its followers receive."""

@@ -90,6 +90,13 @@ class Dialect(ABC):
         Both raise `CodedError` and `FixError`.
         """
 
+    def handle_text(self, text: str) -> bool:
+        """Handle a message that arrives while the session waits for one.
+
+        Returns False, and does nothing, if the session has to handle it.
+        """
+        return False
+
     @abstractmethod
     def send_error(self, error: CodedError, command: Any = None) -> None:
         """Send an error, as the reply to a command if there is one."""
@@ -156,6 +163,7 @@ class Session:
         monitor.sockets.add(self)
         try:
             await self.connect(send)
+            self.writer.on_texts = self.receive_texts
             while True:
                 message = await receive()
                 if message["type"] == "websocket.disconnect":
@@ -221,6 +229,17 @@ class Session:
         if self._silence_timer is not None:
             self.protocol_confirmed()
         return None
+
+    def receive_texts(self, texts: Sequence[str]) -> int:
+        """Handle messages up to one that has to be awaited; return their number."""
+        handled = 0
+        for text in texts:
+            if len(text) > FRAME_LIMIT or not self._dialect.handle_text(text):
+                break
+            handled += 1
+        if handled and self._silence_timer is not None:
+            self.protocol_confirmed()
+        return handled
 
     async def _finish(self, rest: Awaitable[None], command: Any) -> None:
         self._handling = True

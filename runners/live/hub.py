@@ -248,7 +248,10 @@ class Hub:
             queue_position(frames)
 
     def deliver_local(self, event: RunnerEvent) -> None:
-        """Deliver an event that every process detects on its own, without the layer."""
+        """Deliver an event without the layer.
+
+        For events that every process detects on its own, or of a local layer.
+        """
         if (membership := self._groups.get(event.runner)) is not None:
             self._deliver(membership, Frames(event))
 

@@ -29,6 +29,8 @@ class Layer(Protocol):
     """The part of a channel layer that the hub and the pipeline use."""
 
     dropped: int
+    # Whether all groups are in this process, so that a hub may skip the layer.
+    is_local: bool
 
     async def new_channel(self) -> str: ...
     async def listen(
@@ -51,6 +53,7 @@ class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
     """
 
     extensions: ClassVar = ["groups", "flush"]
+    is_local = True
 
     def __init__(self, capacity: int = 100_000) -> None:
         super().__init__(capacity=capacity)
@@ -210,6 +213,8 @@ class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
     The original holds a lock for a round trip per publication, which limits it to
     4,000 per second. Here all events sent within 2 ms are one pipeline per shard.
     """
+
+    is_local = False
 
     def __init__(self, hosts: list[str], prefix: str) -> None:
         super().__init__(

@@ -28,7 +28,7 @@ from websockets.speedups import apply_mask
 from websockets.streams import StreamReader
 from websockets.utils import accept_key
 
-from runners.live.socket_writer import EXTENSION
+from runners.live.socket_writer import EXTENSION, handle_none
 
 # Small kernel buffers, so that a stalled peer's backlog builds up in the outbox, where
 # positions are merged.
@@ -58,13 +58,14 @@ Headers = list[tuple[bytes, bytes]]
 class TransportWriter:
     """A `SocketWriter` that needs no coroutine and no task per frame."""
 
-    __slots__ = ("_inbox", "_protocol", "behind", "on_drained")
+    __slots__ = ("_inbox", "_protocol", "behind", "on_drained", "on_texts")
 
     def __init__(self, protocol: FrameProtocol) -> None:
         self._protocol = protocol
         self._inbox: Inbox = protocol.queue
         self.behind = False
         self.on_drained: Callable[[], None] = _nothing
+        self.on_texts: Callable[[Sequence[str]], int] = handle_none
 
     def take_texts(self) -> Sequence[str]:
         return self._inbox.take_texts()
@@ -103,6 +104,11 @@ class Inbox:
 
     def empty(self) -> bool:
         return not self.messages
+
+    @property
+    def awaited(self) -> bool:
+        """Return whether the reader waits for the next message."""
+        return self._reader is not None and not self._reader.done()
 
     def put_nowait(self, message: ASGIReceiveEvent | str) -> None:
         self.messages.append(message)
@@ -164,6 +170,8 @@ class FrameProtocol(WebSocketsSansIOProtocol):
     _broken = False
     # The start of a plain frame that has not been received completely.
     _rest = b""
+    # Whether websockets' parser is known to wait for the first byte of a message.
+    _parser_waits = False
     _abort_timer: asyncio.TimerHandle | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -275,20 +283,21 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         if self._between_frames():
             data = self._parse_plain_frames(data)
         if data:
+            self._parser_waits = False
             super().data_received(data)
 
     def _between_frames(self) -> bool:
         """Return whether websockets' parser waits for the first byte of a message."""
         conn = self.conn
-        if conn.state is not State.OPEN or conn.expect_continuation_frame:
+        if self.close_sent or conn.state is not State.OPEN:
             return False
-        if self.close_sent:
-            return False
-        # The server's parser delegates to a common parser, and that to a reader.
-        waiting_in: Any = conn.parser
-        while (inner := waiting_in.gi_yieldfrom) is not None:
-            waiting_in = inner
-        return bool(waiting_in.gi_code is StreamReader.at_eof.__code__)
+        if not self._parser_waits and not conn.expect_continuation_frame:
+            # The server's parser delegates to a common parser, and that to a reader.
+            waiting_in: Any = conn.parser
+            while (inner := waiting_in.gi_yieldfrom) is not None:
+                waiting_in = inner
+            self._parser_waits = waiting_in.gi_code is StreamReader.at_eof.__code__
+        return self._parser_waits
 
     def _parse_plain_frames(self, data: bytes) -> bytes:
         """Parse the small masked text frames at the start of the data.
@@ -298,6 +307,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         incomplete frame is kept in `_rest`.
         """
         at, end = 0, len(data)
+        texts: list[str] = []
         while at < end and data[at] == PLAIN_TEXT:
             here = end - at
             size, start = data[at + 1] - MASKED if here > 1 else 0, at + 6
@@ -310,17 +320,30 @@ class FrameProtocol(WebSocketsSansIOProtocol):
             stop = start + size
             if stop > end:
                 self._rest = data[at:]
-                return b""
+                at = end
+                break
             try:
                 text = apply_mask(data[start:stop], data[start - 4 : start]).decode()
             except UnicodeDecodeError:
                 break
-            self.queue.put_nowait(text)
+            texts.append(text)
             at = stop
+        self._pass_on(texts)
+        return data[at:]
+
+    def _pass_on(self, texts: list[str]) -> None:
+        """Have texts handled by a call if the application waits for them, else queue
+        them.
+
+        A call saves waking the application's task, which takes longer than most texts.
+        """
+        if len(texts) <= INBOX_LIMIT and self.queue.awaited:
+            del texts[: self.writer.on_texts(texts)]
+        for text in texts:
+            self.queue.put_nowait(text)
         if len(self.queue) >= INBOX_LIMIT and not self.read_paused:
             self.read_paused = True
             self.transport.pause_reading()
-        return data[at:]
 
     def start_keepalive(self) -> None:
         super().start_keepalive()

@@ -21,10 +21,13 @@ class SocketWriter(Protocol):
     """The output of one socket.
 
     `behind`: the peer is slow, and frames written now would be buffered. `on_drained`
-    is called each time that a socket that was behind has caught up.
+    is called each time that a socket that was behind has caught up. `on_texts` is
+    called with messages that arrive while `receive` waits, and returns how many of them
+    it has handled; the others are received as usual.
     """
 
     on_drained: Callable[[], None]
+    on_texts: Callable[[Sequence[str]], int]
 
     @property
     def behind(self) -> bool: ...
@@ -47,6 +50,8 @@ class AsgiWriter:
 
     def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         self.on_drained: Callable[[], None] = _nothing
+        # Never called, as such a server passes on one message at a time.
+        self.on_texts: Callable[[Sequence[str]], int] = handle_none
         self._send = send
         self._queue: deque[bytes] = deque()
         self._close_code: int | None = None
@@ -102,6 +107,11 @@ class AsgiWriter:
         except Exception:
             # Daphne accepts no close code below 3000 except 1000.
             await self._send({"type": "websocket.close", "code": 1000})
+
+
+def handle_none(texts: Sequence[str]) -> int:
+    """Handle no message when it arrives: `on_texts` until the session has begun."""
+    return 0
 
 
 def _nothing() -> None:

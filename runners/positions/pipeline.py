@@ -12,8 +12,9 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -38,6 +39,21 @@ IDLE_S = 30.0
 RECOMPUTE_AFTER_S = 2.0
 # Limit of the last notice to the hubs at a stop.
 NOTIFY_TIMEOUT_S = 1.0
+# The source of positions from a socket.
+SOCKET = "websocket"
+
+
+class Soon(NamedTuple):
+    """A fix of the seed dialect, with the server's time, for `accept_soon`.
+
+    `refuse` is called with the error if it is not accepted.
+    """
+
+    runner: Publisher
+    track: Track
+    fix: Fix
+    wire_id: WireId
+    refuse: Callable[[Exception], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +86,7 @@ class Pipeline:
         self._notifying: asyncio.Task[None] | None = None
         recorder.on_late_commit = self._on_late_commit
         self._tracks: dict[int, Track] = {}
+        self._soon: list[Soon] = []
         # Incremented when rules change.
         self._generation = 0
         self._sweeper = asyncio.create_task(self._sweep_often())
@@ -113,6 +130,7 @@ class Pipeline:
         are distinct. Returns the errors of refused fixes. Raises
         `database.DatabaseUnavailable`.
         """
+        self.accept_waiting()
         track = await self._track(runner.pk)
         accepted_at = time.monotonic()
         now, newest = now_ms(), track.newest
@@ -131,11 +149,59 @@ class Pipeline:
         await self._emit(track.events(runner, steps, late, wire_id=wire_id, live=True))
         self._schedule_recompute(runner, track)
         self.recorder.record_unacked(
-            rows_of(runner, steps, late, "websocket"),
+            rows_of(runner, steps, late, SOCKET),
             changes_of(runner, steps),
             accepted_at,
         )
         return refused
+
+    def ready_track(self, runner: Publisher, t: int) -> Track | None:
+        """Return the track for `accept_soon` of a fix of this time.
+
+        None if `accept_live` is needed, because it has to wait: for the runner's rules,
+        or for a layer that is not in this process.
+        """
+        track = self._tracks.get(runner.pk)
+        if track is None or track.ready is not None or track.running_until <= t:
+            return None
+        return track if self.hub.layer.is_local else None
+
+    def accept_soon(self, fix: Soon) -> None:
+        """Accept a fix in the next pass of the loop, with those of other sockets."""
+        if not self._soon:
+            self.hub.loop.call_soon(self.accept_waiting)
+        self._soon.append(fix)
+
+    def accept_waiting(self) -> None:
+        """Accept the fixes of `accept_soon` now, each as `accept_live` does."""
+        soon, self._soon = self._soon, []
+        accepted_at, now = time.monotonic(), now_ms()
+        rows: list[Row] = []
+        changes: list[Change] = []
+        for each in soon:
+            try:
+                self._accept_one(each, now, rows, changes)
+            except Exception as error:
+                # An error of one fix must not lose those of other sockets.
+                each.refuse(error)
+        if rows:
+            self.recorder.record_unacked(rows, changes, accepted_at)
+
+    def _accept_one(
+        self, soon: Soon, now: int, rows: list[Row], changes: list[Change]
+    ) -> None:
+        runner, track, fix, wire_id, _ = soon
+        track.used_at = self.hub.loop.time()
+        if fix.t <= (newest := track.newest):
+            fix = replace(fix, t=newest + 1)
+        if error := self._error_of(fix, track.rules, now):
+            raise error
+        self.accepted += 1
+        steps, late = track.advance((fix,))
+        for event in track.events(runner, steps, late, wire_id=wire_id, live=True):
+            self.hub.deliver_local(event)
+        rows += rows_of(runner, steps, late, SOCKET)
+        changes += changes_of(runner, steps)
 
     def refuse(self, error: FixError) -> None:
         """Count a refused fix."""
@@ -353,6 +419,7 @@ class Pipeline:
 
     async def close(self) -> None:
         """Stop. The recorder still stores the queued fixes."""
+        self.accept_waiting()
         await self.phone_activity.close()
         recompute_tasks = [
             track.recompute_task

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from runners.live.socket_writer import handle_none
 from runners.live.websocket_framing import frame_text
 
 
@@ -15,6 +16,7 @@ class RecordingWriter:
     def __init__(self) -> None:
         self.behind = False
         self.on_drained: Callable[[], None] = lambda: None
+        self.on_texts: Callable[[Sequence[str]], int] = handle_none
         self.writes: list[Sequence[bytes]] = []
         self.code: int | None = None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import struct
+from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -64,16 +66,28 @@ class Pipe(asyncio.Transport):
 
 
 async def connected_protocol(
-    received: list[Any], *, reads: bool = True, takes: bool = False
+    received: list[Any],
+    *,
+    reads: bool = True,
+    takes: bool = False,
+    calls: bool = False,
 ) -> FrameProtocol:
     """Return a protocol whose handshake is complete.
 
-    Its application `takes` the texts behind each message without waiting.
+    Its application `takes` the texts behind each message without waiting, and has texts
+    of an even length handled by `calls`.
     """
+
+    def handle(texts: Sequence[str]) -> int:
+        handled = list(takewhile(lambda text: len(text) % 2 == 0, texts))
+        received.extend(handled)
+        return len(handled)
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "websocket.accept"})
+        if calls:
+            scope["extensions"][EXTENSION].on_texts = handle
         while reads:
             message = await receive()
             received.append(message.get("text") or message.get("bytes") or "")
@@ -94,9 +108,12 @@ async def connected_protocol(
     return protocol
 
 
+@pytest.mark.parametrize("calls", [False, True])
 @pytest.mark.parametrize("takes", [False, True])
-@pytest.mark.parametrize("seed", range(40))
-async def test_split_reads_do_not_change_messages(seed: int, takes: bool) -> None:
+@pytest.mark.parametrize("seed", range(20))
+async def test_split_reads_do_not_change_messages(
+    seed: int, takes: bool, calls: bool
+) -> None:
     random_ = random.Random(seed)
     stream = b""
     sent: list[object] = []
@@ -117,7 +134,7 @@ async def test_split_reads_do_not_change_messages(seed: int, takes: bool) -> Non
             stream += frame(b"in two ", TEXT, fin=False) + frame(b"pieces", 0)
     stream += frame(struct.pack("!H", 1000), CLOSE)
     received: list[object] = []
-    protocol = await connected_protocol(received, takes=takes)
+    protocol = await connected_protocol(received, takes=takes, calls=calls)
 
     while stream:
         cut = random_.choice([1, 2, 7, 100, 3_000, 80_000])
@@ -145,6 +162,21 @@ async def test_plain_frames_bypass_the_parser_of_websockets(
 
     assert received == ["{}", "x" * 200]
     monkeypatch.undo()
+    protocol.connection_lost(None)
+
+
+async def test_texts_are_handled_while_the_application_waits_for_them() -> None:
+    received: list[object] = []
+    protocol = await connected_protocol(received, calls=True)
+
+    protocol.data_received(frame(b"{}") * 3 + frame(b"odd"))
+    assert received == ["{}"] * 3
+    # Now the application has a message to receive first.
+    protocol.data_received(frame(b"{}"))
+    assert received == ["{}"] * 3
+    await eventually(lambda: len(received) == 5)
+
+    assert received[3:] == ["odd", "{}"]
     protocol.connection_lost(None)
 
 

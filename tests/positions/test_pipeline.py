@@ -24,9 +24,9 @@ from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.positions import pipeline as accept_module
 from runners.positions import recorder as recorder_module
 from runners.positions.fix import Fix
-from runners.positions.pipeline import Pipeline, Receipt
+from runners.positions.pipeline import Pipeline, Receipt, Soon
 from runners.positions.storage import Change, Row
-from runners.positions.track import Publisher
+from runners.positions.track import Publisher, Track
 from runners.positions.validation import FixError
 from runners.units.clock import milliseconds, now_ms
 from tests.waiting import eventually, within
@@ -103,6 +103,42 @@ async def test_the_newest_of_a_batch_moves_the_marker_and_the_others_are_late(
     # The seed dialect has no late fixes. It sends all fixes newer than before, in
     # order.
     assert [m["lat"] for m in follower.seed] == [48, 49, 50, 51]
+
+
+async def test_fixes_of_several_sockets_are_accepted_together_in_order(
+    pipeline: Pipeline,
+    bob: Publisher,
+    follower: Follower,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    advance = Track.advance
+
+    def failing(track: Track, fixes: Sequence[Fix]) -> Any:
+        if fixes[0].lat == 13:
+            raise RuntimeError("an error in our code")
+        return advance(track, fixes)
+
+    monkeypatch.setattr(Track, "advance", failing)
+    t = now_ms() - 10_000
+    # The runner's rules have to be read first.
+    assert pipeline.ready_track(bob, t) is None
+    await pipeline.accept_live(bob, [(Fix(t, 48.0, 2.0), False)], 7)
+    track = pipeline.ready_track(bob, t)
+    assert track is not None
+    refused: list[Exception] = []
+    for lat, lng in ((49.0, 2.0), (0.0, 0.0), (13.0, 2.0), (50.0, 2.0)):
+        pipeline.accept_soon(Soon(bob, track, Fix(t, lat, lng), 7, refused.append))
+    assert len(follower.seed) == 1
+    # One that does not wait for the next pass comes after those that do.
+    await pipeline.accept_live(bob, [(Fix(t, 51.0, 2.0), False)], 7)
+    assert [m["lat"] for m in follower.seed] == [48, 49, 50, 51]
+    assert [m["userId"] for m in follower.seed] == [7] * 4
+    assert [type(error) for error in refused] == [FixError, RuntimeError]
+    await within(pipeline.recorder.flushed())
+    stored = Position.objects.order_by("recorded_at").values_list("recorded_at", "lat")
+    assert [(milliseconds(at) - t, lat) async for at, lat in stored] == [
+        (n, lat) for n, lat in ((0, 48), (1, 49), (2, 50), (3, 51))
+    ]
 
 
 @pytest.fixture
