@@ -46,6 +46,26 @@ def test_ranges_hold_in_a_race_that_was_not_learned_from(
     assert 0.75 < np.mean([score.held for score in found]) < 0.9
 
 
+def walks(runners: int, seed: int) -> Results:
+    """A race in which runners keep what they have lost, and fade a little more."""
+    dice = np.random.default_rng(seed)
+    mats = np.append(np.arange(5_000.0, 40_001.0, 5_000.0), 42_195.0)
+    steps = dice.normal(0.0, 0.05, (runners, len(mats)))
+    steps[:, mats > 20_000] += 0.03
+    steps[:, 0] += np.log(dice.uniform(0.25, 0.45, runners))
+    paces = np.exp(steps.cumsum(axis=1))
+    times = (paces * np.diff(mats, prepend=0.0)).cumsum(axis=1)
+    return Results(mats, times, np.arange(runners))
+
+
+def test_the_next_mat_is_predicted_from_the_recent_pace() -> None:
+    prior = learn([walks(150, 1)], "the year before")
+    slopes = Slopes.flat(42_195)
+    found = scores(play(walks(100, 2), slopes, [30_000.0], prior=prior))
+    next_mat = found[0]
+    assert next_mat.mae_s < 0.95 * min(next_mat.last_mae_s, next_mat.naive_mae_s)
+
+
 def test_results_of_the_same_distance_replace_the_previous_prior() -> None:
     mats = (2_500, 5_000, 7_500, 10_000)
     text = results_csv(300, 1, mats=mats, fade=0.2)

@@ -59,8 +59,10 @@ FARTHEST_OFF = 0.05
 # learned from.
 SPREAD_BY_LEVEL = 2.0
 LEVEL = 4
+# Without results, runners keep their recent pace: y is a mean of the recent paces.
+KEPT = (0.7, 0.0, 0.0, 0.3, 0.0, 0.0)
 NOTHING = Prior(
-    middle=(0.0,) * TERMS["middle"],
+    middle=(*(0.0,) * (TERMS["middle"] - len(KEPT)), *KEPT),
     early=(-3.0, *(0.0,) * (TERMS["early"] - 1)),
     late=(-3.0, *(0.0,) * (TERMS["late"] - 1)),
     length=42_195.0,

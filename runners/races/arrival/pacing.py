@@ -29,10 +29,11 @@ SHIPPED = Path(__file__).with_name("prior.json")
 WINDOWS = (0.12, 0.25)
 # The pace at which the terms for ability are 0, in seconds per metre (5:30 per km).
 USUAL_PACE = 0.33
-# The mean pace over a race is a polynomial of this degree.
-DEGREE = 5
+# The logarithm of the pace changes in a race like these powers of the share that has
+# been run: a fade that is slow at first, and the last two kilometres of a marathon.
+POWERS = (1, 2, 16)
 # The number of coefficients by field of `Prior`.
-TERMS = {"middle": 2 * DEGREE + 6, "early": 7, "late": 7}
+TERMS = {"middle": 2 * len(POWERS) + 6, "early": 8, "late": 8}
 # Ratios of paces, and abilities, are limited to these.
 FARTHEST = 0.5
 FARTHEST_SPREAD = 0.3
@@ -114,7 +115,7 @@ class Prior:
             return self
         factor = amplitude(length) / max(amplitude(self.length), 0.2)
         factor = min(factor, MOST_AMPLITUDE)
-        fading = 2 * DEGREE
+        fading = 2 * len(POWERS)
         width = math.log(STEADY_WIDTH + (1 - STEADY_WIDTH) * factor)
         steady = max(0.0, 1 - factor)
         return replace(
@@ -169,15 +170,17 @@ def amplitude(length: float) -> float:
 def pacing_terms(pace: Pace, place: Floats) -> Floats:
     """Return the terms of the middle of y; the last axis has one coefficient each.
 
-    A mean pace that is a polynomial of the share of the race, for all and by ability
-    (DEGREE terms each), then the recent paces, by the share behind and ahead.
+    The mean of POWERS ahead less that over the recent window, for all and by ability
+    (one term per power each), then the recent paces, by the share behind and ahead. The
+    recent pace contains the fade up to now, so only the change since then is added.
     """
     done = pace.done
     ahead = np.maximum(place - done, 1e-6)
+    recent = np.minimum(WINDOWS[0], done)
     fade = np.stack(
         [
-            ((done + ahead) ** n - done**n) / (n * ahead) - done ** (n - 1) / n
-            for n in range(2, DEGREE + 2)
+            _mean_power(done, ahead, power) - _mean_power(done - recent, recent, power)
+            for power in POWERS
         ],
         axis=-1,
     )
@@ -193,8 +196,18 @@ def pacing_terms(pace: Pace, place: Floats) -> Floats:
     )
 
 
+def _mean_power(begin: Floats, length: Floats, power: int) -> Floats:
+    """Return the mean of a power of the share of the race over a stretch."""
+    more = power + 1
+    return np.asarray(((begin + length) ** more - begin**more) / (more * length))
+
+
 def spread_terms(pace: Pace, place: Floats) -> Floats:
-    """Return the terms of the logarithm of either half of the range."""
+    """Return the terms of the logarithm of either half of the range.
+
+    The last one is the share of the run so far that is recent: the pace of a runner
+    who has run no further is not known to be steady.
+    """
     ahead = np.maximum(place - pace.done, SHORTEST)
     return np.stack(
         np.broadcast_arrays(
@@ -205,6 +218,7 @@ def spread_terms(pace: Pace, place: Floats) -> Floats:
             pace.level,
             np.minimum(np.abs(pace.recent), FARTHEST_SPREAD),
             np.minimum(np.abs(pace.half), FARTHEST_SPREAD),
+            WINDOWS[0] / np.maximum(pace.done, WINDOWS[0]),
         ),
         axis=-1,
     )
