@@ -13,6 +13,7 @@ from django.utils import timezone
 from runners.models import Entry, Follow, Race, Runner, ShareLink
 from runners.models.race import LONG_AGO, NEVER, EntryQuerySet, RaceQuerySet
 from runners.models.runner import PUBLIC_HISTORY, RunnerQuerySet
+from runners.units.errors import CodedError
 
 # A runner is shown for this long after their finish or DNF.
 WINDOW_AFTER_END = timedelta(hours=1)
@@ -25,6 +26,19 @@ def visible_races(links: Collection[int] = ()) -> RaceQuerySet:
         usable = ShareLink.objects.usable().filter(pk__in=links)
         allowed |= Q(pk__in=usable.values("race"))
     return Race.objects.filter(allowed)
+
+
+def visible_race(slug: str, links: Collection[int] = ()) -> Race:
+    """Return a race without its line; raises `CodedError` if it may not be seen.
+
+    Races that may not be seen are refused as unknown.
+    """
+    race = visible_races(links).defer("line").filter(slug=slug).first()
+    if race is None:
+        raise CodedError(
+            "race.unknown", "There is no such race, or it is not shown to you."
+        )
+    return race
 
 
 def races_of(runners: Iterable[Runner]) -> RaceQuerySet:

@@ -46,6 +46,12 @@ class Refused(CodedError):
         super().__init__(code, detail)
         self.status = status
 
+    def response(self) -> JsonResponse:
+        """Return the response to the request."""
+        return JsonResponse(
+            {"code": self.code, "detail": self.detail}, status=self.status
+        )
+
 
 @require_safe
 async def live_json(request: HttpRequest) -> HttpResponse:
@@ -60,9 +66,7 @@ async def live_json(request: HttpRequest) -> HttpResponse:
     try:
         body = await database.read(_answer, request, user.pk)
     except Refused as error:
-        return JsonResponse(
-            {"code": error.code, "detail": error.detail}, status=error.status
-        )
+        return error.response()
     except database.DatabaseUnavailable:
         return database_unavailable()
     response = await compressed(request, body)

@@ -7,13 +7,16 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 
 from runners import database
 from runners.models import Race, ShareLink
-from runners.rights.windows import visible_races
+from runners.rights.windows import visible_race
+from runners.units.errors import CodedError
 from runners.views.live_json import Refused, link_in_header
 from runners.views.share_header import database_unavailable
+
+NOT_CACHED = "private, no-store"
 
 AsyncView = Callable[..., Coroutine[Any, Any, HttpResponse]]
 
@@ -26,12 +29,10 @@ def answers_json(view: AsyncView) -> AsyncView:
         try:
             response = await view(request, slug, **of)
         except Refused as error:
-            response = JsonResponse(
-                {"code": error.code, "detail": error.detail}, status=error.status
-            )
+            response = error.response()
         except database.DatabaseUnavailable:
             response = database_unavailable()
-        response.headers.setdefault("Cache-Control", "private, no-store")
+        response.headers.setdefault("Cache-Control", NOT_CACHED)
         return response
 
     return answer
@@ -42,20 +43,14 @@ def requested_race(
 ) -> tuple[Race, list[int]]:
     """Return the race and the viewer's links (`link`: the share link of the page).
 
-    Raises `Refused`.
-
-    Races that may not be seen are refused as unknown. The line is not read.
+    Raises `Refused`. The line is not read.
     """
     link = link or link_in_header(request)
     links = [] if link is None else [link.pk]
-    race = visible_races(links).defer("line").filter(slug=slug).first()
-    if race is None:
-        raise Refused(
-            HTTPStatus.NOT_FOUND,
-            "race.unknown",
-            "There is no such race, or it is not shown to you.",
-        )
-    return race, links
+    try:
+        return visible_race(slug, links), links
+    except CodedError as error:
+        raise Refused(HTTPStatus.NOT_FOUND, error.code, error.detail) from None
 
 
 def invalid(detail: str) -> Refused:
