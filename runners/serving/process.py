@@ -110,6 +110,7 @@ class Process:
         await asyncio.to_thread(self.notifier.stop)
         await asyncio.to_thread(self.webhooks.stop)
         await self.admission.close()
+        await self.arrival_reads.close()
         await self.access_monitor.close()
         await self.pipeline.close()
         await asyncio.to_thread(self.recorder.stop)

@@ -24,6 +24,7 @@ from runners.models import LinkViewers, RightsChange
 from runners.positions.pipeline import Pipeline
 from runners.positions.privacy_rules import forget_hidden
 from runners.positions.track import Publisher
+from runners.races.predictions import discard_predictions
 from runners.rights import access
 from runners.rights.access import AccessCheck, AccessDecision, Viewer
 from runners.snapshots import items as snapshots
@@ -230,6 +231,7 @@ class AccessMonitor:
         for runner in changes.erased:
             self._erase_soon(runner)
         if changes.runners:
+            discard_predictions(changes.runners)
             await self._notify_followers(changes.runners)
         if changes.splits:
             events = await database.read(settled_splits, changes.splits)

@@ -27,6 +27,7 @@ from runners.models.race import NEVER
 from runners.positions.privacy_rules import PrivacyRules
 from runners.preferences.following import FollowAnswer, follow_answer
 from runners.preferences.runner_settings import positions_erase, visibility_set
+from runners.races import predictions
 from runners.races.progress import State
 from runners.races.splits import Node
 from runners.rights.access import Viewer, followable
@@ -215,7 +216,7 @@ def test_a_right_includes_results_and_no_progress_from_before_it(
 
     def shown() -> tuple[Any, Any, int, int]:
         forget_kept()
-        arrival_reads._kept.clear()
+        predictions._kept.clear()
         path = "/races/ten/standings.json?splits=1"
         (row,) = client.get(path, headers=headers).json()["standings"]
         eta = client.get("/races/ten/eta.json?at=9000&runners=bob", headers=headers)
@@ -239,7 +240,7 @@ def forgotten() -> Iterator[None]:
     """Forget what a test has kept of standings and arrivals."""
     yield
     forget_kept()
-    arrival_reads._kept.clear()
+    predictions._kept.clear()
 
 
 def entered(*, public_for: timedelta) -> Entry:
@@ -296,7 +297,7 @@ def test_a_certain_progress_from_before_a_right_is_not_shown(client: Client) -> 
             progress=None, race_state={"entry": entry.pk, "state": state.as_json()}
         )
         forget_kept()
-        arrival_reads._kept.clear()
+        predictions._kept.clear()
         assert arrival(client, 9_000)["progress"] == shown
         row = standing(client)
         assert (row["progress"], row["state"]) == (shown, "off_course")
@@ -318,7 +319,7 @@ def test_what_was_read_for_others_before_a_right_is_not_shown(
     LatestPosition.objects.update(recorded_at=timezone.now(), progress=7_777.0)
     assert arrival(client, 9_000) is None
     assert standing(client)["progress"] is None
-    arrival_reads._kept.clear()
+    predictions._kept.clear()
     assert arrival(client, 9_000)["progress"] == 7_777.0
     # Erased positions are shown to nobody, not to the runner either.
     runner.refresh_from_db()

@@ -10,6 +10,7 @@ import pytest
 from asgiref.testing import ApplicationCommunicator
 from channels.db import database_sync_to_async
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.test import AsyncClient, Client
 from django.utils import timezone
 
@@ -22,11 +23,14 @@ from runners.models import (
     ShareLink,
     Split,
 )
+from runners.races import predictions, race_data
 from runners.routing import http_application
 from runners.serving.process import Process
 from runners.subscriptions import arrival_reads
 from runners.units.clock import milliseconds, now_ms
+from runners.views.races.eta import _race_and_headers
 from tests.races.field import LENGTH_M, METRES_PER_DEGREE, make_entry, make_race
+from tests.waiting import eventually
 
 # The view reads in separate threads, which see committed rows only.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,7 +41,8 @@ Visibility = Runner.Visibility
 @pytest.fixture(autouse=True)
 def clear_cache() -> Iterator[None]:
     yield
-    arrival_reads._kept.clear()
+    predictions._kept.clear()
+    _race_and_headers.cache_clear()
 
 
 def get_eta(client: Client, at: object, query: str = "", **headers: str) -> Any:
@@ -82,7 +87,7 @@ def test_a_silent_runner_has_a_probable_place(client: Client) -> None:
     LatestPosition.objects.update(
         recorded_at=newest.recorded_at, lat=newest.lat, progress=newest.progress
     )
-    arrival_reads._kept.clear()
+    predictions._kept.clear()
     (bob,) = get_eta(client, 9_000, "&runners=bob").json()["runners"]
     place = bob["probable"]
     assert bob["progress"] < place["from"] < place["progress"] < place["to"]
@@ -195,7 +200,7 @@ def test_arrivals_are_cached_and_rights_are_not(
 ) -> None:
     race = make_race()
     make_entry(race, "bob", "7", pace=0.3)
-    monkeypatch.setattr(arrival_reads, "AGE_S", 3_600.0)
+    monkeypatch.setattr(predictions, "AGE_S", 3_600.0)
     first = get_eta(client, 9_000, "&runners=bob").json()["runners"]
     Position.objects.all().delete()
     assert get_eta(client, 9_000, "&runners=bob").json()["runners"] == first
@@ -207,12 +212,12 @@ def test_few_answers_of_a_prediction_are_cached(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_entry(make_race(), "bob", "7", pace=0.3)
-    monkeypatch.setattr(arrival_reads, "AGE_S", 3_600.0)
-    monkeypatch.setattr(arrival_reads, "ANSWERS_KEPT", 2)
+    monkeypatch.setattr(predictions, "AGE_S", 3_600.0)
+    monkeypatch.setattr(predictions, "ANSWERS_KEPT", 2)
     for n in range(9):
         place = get_eta(client, f"9000.{n}", "&runners=bob").json()["place"]
         assert place["passes"] == [9_000.0 + (n > 5)]
-    (kept,) = arrival_reads._kept.values()
+    (kept,) = predictions._kept.values()
     assert kept._answers.keys() == {(9_000.0,), (9_001.0,)}
     for at in range(8_000, 8_005):
         assert codes(get_eta(client, at, "&runners=bob")) == ["bob"]
@@ -284,7 +289,10 @@ async def test_a_crowd_gets_the_answers_of_pages_before_django(
     assert (await get_before_django("at=9000"))[0] == 404
 
 
-async def test_requests_of_a_crowd_see_rights_as_of_now(process: Process) -> None:
+async def test_requests_of_a_crowd_see_rights_as_of_now(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrival_reads, "FIELD_AGE_S", 3_600.0)
     race = await database_sync_to_async(make_race)()
     await database_sync_to_async(make_entry)(race, "bob", "7", pace=0.3)
     query = "at=9000&runners=bob"
@@ -292,6 +300,76 @@ async def test_requests_of_a_crowd_see_rights_as_of_now(process: Process) -> Non
     await Runner.objects.aupdate(visibility=Visibility.PRIVATE)
     answers = await asyncio.gather(*(get_before_django(query) for _ in range(5)))
     assert [answer["runners"] for _, _, answer in answers] == [[]] * 5
+
+
+async def test_a_right_that_ends_by_the_clock_ends_for_a_crowd(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    race = await database_sync_to_async(make_race)()
+    await database_sync_to_async(make_entry)(race, "bob", "7", pace=0.3)
+    query = "at=9000&runners=bob"
+    assert len((await get_before_django(query))[2]["runners"]) == 1
+    # The clock writes no `RightsChange`, and neither does this.
+    await QuerySet(Runner).aupdate(visibility=Visibility.PRIVATE)
+    monkeypatch.setattr(arrival_reads, "FIELD_AGE_S", 0.0)
+    assert (await get_before_django(query))[2]["runners"] == []
+
+
+async def bob_seen_by_crowd() -> Any:
+    """Return what a crowd is told about Bob at 9 km."""
+    (bob,) = (await get_before_django("at=9000&runners=bob"))[2]["runners"]
+    return bob
+
+
+async def test_predictions_are_renewed_before_a_request_has_to_wait(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    race = await database_sync_to_async(make_race)()
+    await database_sync_to_async(make_entry)(race, "bob", "7", pace=0.3)
+    # Which discards predictions, as Bob has just been entered.
+    await process.access_monitor.close()
+    for age in ("DUE_S", "AGE_S"):
+        monkeypatch.setattr(predictions, age, 3_600.0)
+    monkeypatch.setattr(arrival_reads, "RENEW_EVERY_S", 0.0)
+    old = (await bob_seen_by_crowd())["progress"]
+    await LatestPosition.objects.aupdate(progress=8_888.0)
+    monkeypatch.setattr(predictions, "DUE_S", 0.0)
+    # This request gets the kept one, and has it renewed.
+    assert (await bob_seen_by_crowd())["progress"] == old
+    monkeypatch.setattr(predictions, "DUE_S", 3_600.0)
+    await eventually(lambda: process.arrival_reads._renewing is None)
+    assert (await bob_seen_by_crowd())["progress"] == 8_888.0
+
+
+async def test_a_change_of_a_runners_rights_discards_their_predictions(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    race = await database_sync_to_async(make_race)()
+    entry = await database_sync_to_async(make_entry)(race, "bob", "7", pace=0.3)
+    monkeypatch.setattr(predictions, "AGE_S", 3_600.0)
+    assert (await bob_seen_by_crowd())["progress"]
+    await eventually(lambda: process.access_monitor._floor is not None)
+    # As a new zone does.
+    await LatestPosition.objects.aupdate(progress=8_888.0)
+    await Runner.objects.aupdate(name="Robert")
+    await eventually(
+        lambda: entry.runner_id not in {key[-1] for key in predictions._kept}
+    )
+    assert (await bob_seen_by_crowd())["progress"] == 8_888.0
+
+
+def test_what_was_read_before_positions_were_erased_is_not_kept(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = make_entry(make_race(), "bob", "7", pace=0.3).runner_id
+
+    def samples_of(rows: Any, now: Any) -> Any:
+        predictions.discard_predictions([bob])
+        return race_data.samples_of(rows, now)
+
+    monkeypatch.setattr(predictions, "samples_of", samples_of)
+    assert codes(get_eta(client, 9_000, "&runners=bob")) == ["bob"]
+    assert predictions._kept == {}
 
 
 @pytest.mark.parametrize("query", ["at=\xff", "&".join(["a=1"] * 1_001)])

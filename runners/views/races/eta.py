@@ -10,27 +10,26 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
-from django.urls import Resolver404, ResolverMatch, resolve
+from django.urls import Resolver404, resolve
 from django.views.decorators.http import require_safe
 
 from runners import database
 from runners.serving.bodies import Application, Receive, Scope, Send
 from runners.serving.process import current, is_current
-from runners.subscriptions.arrival_reads import (
-    ArrivalsRequest,
-    answer_of,
-    read_arrivals,
-)
+from runners.subscriptions.arrival_reads import ArrivalsRequest, read_arrivals
 from runners.units.errors import CodedError
 from runners.views.live_json import Refused, link_in_header
 from runners.views.policy import content_policy
-from runners.views.races.requests import answers_json
+from runners.views.races.requests import NOT_CACHED, answers_json
+
+Headers = tuple[tuple[bytes, bytes], ...]
 
 SUFFIX = "/eta.json"
-MATCHES_KEPT = 256
+# A request's head has at most 64 KiB, and this is from before its check.
+ADDRESSES_KEPT = 64
 NOT_FOUND = ("race.unknown", "race.no_course")
 
 
@@ -45,33 +44,22 @@ async def eta_json(request: HttpRequest, slug: str) -> HttpResponse:
     """
     user = await request.auser()
     link = link_in_header(request)
-    asked = _asked(request, slug, user.pk, () if link is None else (link.pk,))
+    links = [] if link is None else [link.pk]
+    asked = _asked(slug, request.GET)
     try:
-        body = answer_of(asked, await database.read(read_arrivals, [asked]))
+        body = await database.read(read_arrivals, asked, user.pk, links)
     except CodedError as error:
-        raise _refusal(error) from None
+        raise _refused(error) from None
     return HttpResponse(body, content_type="application/json")
 
 
-@answers_json
-async def _for_anybody(request: HttpRequest, slug: str) -> HttpResponse:
-    """Return what a viewer without an account and links gets, by shared reads."""
-    try:
-        body = await current().arrival_reads.answer(_asked(request, slug))
-    except CodedError as error:
-        raise _refusal(error) from None
-    return HttpResponse(body, content_type="application/json")
-
-
-def _asked(
-    request: HttpRequest, slug: str, user: int | None = None, links: Any = ()
-) -> ArrivalsRequest:
-    texts = dict.fromkeys(",".join(request.GET.getlist("runners")).split(","))
+def _asked(slug: str, query: QueryDict) -> ArrivalsRequest:
+    texts = dict.fromkeys(",".join(query.getlist("runners")).split(","))
     texts.pop("", None)
-    return ArrivalsRequest(slug, request.GET.get("at", ""), tuple(texts), user, links)
+    return ArrivalsRequest(slug, query.get("at", ""), tuple(texts))
 
 
-def _refusal(error: CodedError) -> Refused:
+def _refused(error: CodedError) -> Refused:
     missing = error.code in NOT_FOUND
     status = HTTPStatus.NOT_FOUND if missing else HTTPStatus.BAD_REQUEST
     return Refused(status, error.code, error.detail)
@@ -87,52 +75,84 @@ def with_arrivals(pages: Application) -> Application:
     Requests with a session, a share link or anything unusual are for `pages`.
     """
 
-    # Adds the headers of the middleware that every response goes through.
-    framed: Any = XFrameOptionsMiddleware(lambda request: request.made)
-    secured: Any = SecurityMiddleware(framed)
-    with_headers = content_policy(secured)
-
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         # While the process stops, Django answers, which needs none of its services.
-        request = _request_of_anybody(scope) if is_current() else None
-        if request is None:
+        asked = _asked_by_anybody(scope) if is_current() else None
+        if asked is None:
             await pages(scope, receive, send)
             return
-        request.made = await _for_anybody(request, **request.resolver_match.kwargs)
-        response: Any = with_headers(request)
-        headers = [(n.lower().encode(), v.encode()) for n, v in response.items()]
-        headers.append((b"content-length", str(len(response.content)).encode()))
-        start: dict[str, Any] = {"type": "http.response.start", "headers": headers}
-        await send(start | {"status": response.status_code})
-        await send({"type": "http.response.body", "body": response.content})
+        request, headers = asked
+        status = HTTPStatus.OK
+        try:
+            body = await current().arrival_reads.answer(request)
+        except CodedError as error:
+            refused = _refused(error)
+            status, body = refused.status, refused.response().content
+        except database.DatabaseUnavailable:
+            await pages(scope, receive, send)
+            return
+        length = b"content-length", str(len(body)).encode()
+        start: dict[str, Any] = {"type": "http.response.start", "status": status}
+        await send(start | {"headers": [*headers, length]})
+        await send({"type": "http.response.body", "body": body})
 
     return answer
 
 
-def _request_of_anybody(scope: Scope) -> Any:
-    """Return the request if its viewer has only the rights of everybody, or None."""
+def _asked_by_anybody(scope: Scope) -> tuple[ArrivalsRequest, Headers] | None:
+    """Return a request and the headers of its response, or None.
+
+    None unless its viewer has only the rights of everybody.
+    """
     if scope["method"] != "GET" or not scope["path"].endswith(SUFFIX):
         return None
     session = settings.SESSION_COOKIE_NAME.encode()
+    of_address = []
     for name, value in scope["headers"]:
         if name.startswith(b"spectate-") or (name == b"cookie" and session in value):
             return None
+        if name == b"host" or name.startswith(b"x-forwarded-"):
+            of_address.append((name, value))
+    address = scope["path"], scope.get("root_path", ""), scope.get("scheme", "http")
+    known = _race_and_headers(*address, tuple(of_address))
+    if known is None:
+        return None
     try:
-        request: Any = ASGIRequest(scope, BytesIO())
-        request.get_host()
-        # Decoded on first use, which fails for what Django answers with 400.
-        request.GET  # noqa: B018
+        query = QueryDict(scope["query_string"].decode())
     except (UnicodeDecodeError, SuspiciousOperation):
+        # Django answers with 400.
         return None
-    request.resolver_match = _match(request.path_info)
-    is_known = request.resolver_match and request.resolver_match.view_name == "eta_json"
-    is_redirected = settings.SECURE_SSL_REDIRECT and not request.is_secure()
-    return request if is_known and not is_redirected else None
+    slug, headers = known
+    return _asked(slug, query), headers
 
 
-@lru_cache(maxsize=MATCHES_KEPT)
-def _match(path: str) -> ResolverMatch | None:
+@lru_cache(maxsize=ADDRESSES_KEPT)
+def _race_and_headers(
+    path: str, root_path: str, scheme: str, headers: Headers
+) -> tuple[str, Headers] | None:
+    """Return the slug of an address, and the headers of responses there.
+
+    These are from the middleware that every response goes through. None for what
+    Django refuses or redirects.
+    """
+    scope = {"method": "GET", "path": path, "root_path": root_path, "scheme": scheme}
+    request: Any = ASGIRequest(scope | {"headers": headers}, BytesIO())
     try:
-        return resolve(path)
-    except Resolver404:
+        request.get_host()
+        request.resolver_match = match = resolve(request.path_info)
+    except (SuspiciousOperation, Resolver404):
         return None
+    if match.view_name != "eta_json":
+        return None
+    if settings.SECURE_SSL_REDIRECT and not request.is_secure():
+        return None
+    framed: Any = XFrameOptionsMiddleware(_empty_response)
+    secured: Any = SecurityMiddleware(framed)
+    response: Any = content_policy(secured)(request)
+    named = [(n.lower().encode(), v.encode()) for n, v in response.items()]
+    return match.kwargs["slug"], tuple(named)
+
+
+def _empty_response(request: HttpRequest) -> HttpResponse:
+    headers = {"Cache-Control": NOT_CACHED}
+    return HttpResponse(content_type="application/json", headers=headers)
