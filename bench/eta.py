@@ -5,10 +5,11 @@
 Each spectator follows up to three of 200 runners and has chosen a place: most of them
 a checkpoint, the others any of 40 places. All ask within the first 20 s, which are not
 measured; then each asks when a page would (static/js/arrivals.js), or with `--every` at
-a fixed interval. Latencies count from that time, so that a server that falls behind
-cannot hide it. Prints p50 and p99 in ms, the CPU time of the server per second
-(`cores`; `cores_idle` before anybody asks) and per request, and the responses that were
-no answer.
+a fixed interval, from a random time within the first wait on. Connections are kept
+open, as by a proxy. Latencies count from the time when a request is due, so that a
+server that falls behind cannot hide it. Prints p50 and p99 in ms, the CPU time of the
+server per second (`cores`; `cores_idle` before anybody asks) and per request, and the
+responses that were no answer.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from statistics import quantiles
 from typing import Any
+from urllib.parse import urlencode
 
 from bench.process import cpu_seconds
 from tests.factories import people  # noqa: F401 sets Django up for the next import
@@ -39,6 +41,15 @@ CHECKPOINTS_M = (2_500, 5_000, 7_500, 10_000)
 AT_CHECKPOINT = 0.8
 PLACES = 40
 CONNECTIONS = 512
+# What a page's request has, and what a proxy adds.
+HEADERS = {
+    **{"Host": "127.0.0.1", "Accept": "*/*", "Accept-Encoding": "gzip, deflate, br"},
+    **{"Accept-Language": "en-GB,en;q=0.5", "Cookie": "csrftoken=abcdefghijklmnop"},
+    **{"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0"},
+    **{"Referer": "http://127.0.0.1/races/ten/", "Sec-Fetch-Mode": "cors"},
+    **{"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "http"},
+}
+HEAD = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
 IDLE_S = 5.0
 
 
@@ -55,8 +66,8 @@ def path_of(chance: random.Random) -> str:
     if chance.random() > AT_CHECKPOINT:
         place = 10_000 * chance.randrange(PLACES) // PLACES
     mine = sorted(chance.sample(range(RUNNERS), chance.randint(1, 3)))
-    runners = ",".join(f"r{n}" for n in mine)
-    return f"/races/ten/eta.json?at={place}&runners={runners}"
+    query = {"at": place, "runners": ",".join(f"r{n}" for n in mine)}
+    return f"/races/ten/eta.json?{urlencode(query)}"
 
 
 @dataclass
@@ -76,18 +87,24 @@ class Crowd:
         self.port = port
         self.paths = paths
         self.every = every
-        begin = time.perf_counter()
-        self.due = [(begin + EVERY_S * n / len(paths), n) for n in range(len(paths))]
-        heapify(self.due)
+        # How long each waits with the next request, s: before the first one, for as
+        # long as everybody together takes to open the page.
+        self.waits = [EVERY_S] * len(paths)
+        self.due: list[tuple[float, int]] = []
         self.found: list[Ask] = []
 
     async def run(self, seconds: float) -> list[Ask]:
-        """Ask for some seconds; return the requests that were due in them."""
+        """Ask for some seconds, from random times on; return these requests."""
         asks: asyncio.Queue[Ask] = asyncio.Queue()
         asking = [asyncio.create_task(self._ask(asks)) for _ in range(CONNECTIONS)]
+        begin = time.perf_counter()
         self.found = []
-        end = time.perf_counter() + seconds
-        while (now := time.perf_counter()) < end:
+        self.due = [
+            (begin + wait * random.random(), n)  # noqa: S311
+            for n, wait in enumerate(self.waits)
+        ]
+        heapify(self.due)
+        while (now := time.perf_counter()) < begin + seconds:
             while self.due and self.due[0][0] <= now:
                 asks.put_nowait(Ask(*heappop(self.due)))
             await asyncio.sleep(0.002)
@@ -105,7 +122,7 @@ class Crowd:
                 writer.close()
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
             path = self.paths[ask.spectator]
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            writer.write(f"GET {path} HTTP/1.1\r\n{HEAD}\r\n".encode())
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             length = int(head.partition("content-length: ")[2].split()[0])
             body = await reader.readexactly(length)
@@ -113,6 +130,7 @@ class Crowd:
             ask.status = head.split()[1]
             self.found.append(ask)
             wait = self.every or wait_of(json.loads(body))
+            self.waits[ask.spectator] = wait
             heappush(self.due, (ask.due + wait, ask.spectator))
             asks.task_done()
 
