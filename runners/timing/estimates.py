@@ -1,14 +1,10 @@
-"""Stores where runners are estimated to be after the last mat that has seen them."""
+"""Computes where runners are estimated to be after the last mat that has seen them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
-
-from django.db import models
 
 from runners.models import Entry, Race, Split
 from runners.positions.fix import Fix
@@ -33,34 +29,42 @@ class Mat:
     checkpoint: int
 
 
-def estimates_update(
+def estimates_set(
     *,
     race: Race,
     ground: Ground,
     entries: Sequence[Entry],
     passes: Mapping[int, Sequence[StationPass]],
     rules: Mapping[int, PrivacyRules],
-    now: datetime,
 ) -> None:
-    """Compute the estimates of entries with changed splits, and store them.
+    """Compute the estimates of entries with changed splits; the caller stores them.
 
-    `passes`: those of stations; `rules`: of runners who may hide a place. Causes two
-    queries.
+    `passes`: those of stations; `rules`: of runners who may hide a place. Causes a
+    query.
     """
+    if ground.slopes is None:
+        return
     samples = _samples(race, ground, entries)
     laid = sorted({(p.distance, p.checkpoint) for own in passes.values() for p in own})
+    ahead: list[tuple[Entry, Mat]] = []
     for entry in entries:
-        entry.changed_at = now
-        known = samples[entry.pk]
-        mat = _next_mat(known[-1].distance, laid, ground)
-        entry.estimate = _estimate(known, mat, ground)
-        if entry.runner_id in rules and not _is_shared(
-            known[-1], mat, rules[entry.runner_id], ground.course
-        ):
-            entry.estimate = None
-    # An estimate neither gives a right nor ends one.
-    rows: models.QuerySet[Entry] = models.QuerySet(Entry)
-    rows.bulk_update(entries, ["estimate", "changed_at"], batch_size=200)
+        entry.estimate = None
+        last = samples[entry.pk][-1]
+        mat = _next_mat(last.distance, laid, ground)
+        if mat is None or last.doubt == START_DOUBT_S:
+            continue
+        own = rules.get(entry.runner_id)
+        if own is None or _is_shared(last, mat, own, ground.course):
+            ahead.append((entry, mat))
+    nodes = estimated_nodes(
+        [(samples[entry.pk], mat.distance) for entry, mat in ahead],
+        ground.slopes,
+        ground.prior,
+    )
+    for (entry, mat), own_nodes in zip(ahead, nodes, strict=True):
+        t = round(samples[entry.pk][-1].time * 1000)
+        # As in a snapshot (docs/protocol.md).
+        entry.estimate = {"t": t, "checkpoint": mat.checkpoint, "nodes": own_nodes}
 
 
 def _samples(
@@ -110,24 +114,11 @@ def _next_mat(
     return None
 
 
-def _estimate(
-    known: Sequence[Passed], mat: Mat | None, ground: Ground
-) -> dict[str, Any] | None:
-    """Return the estimate as in a snapshot (docs/protocol.md)."""
-    if mat is None or ground.slopes is None or known[-1].doubt == START_DOUBT_S:
-        return None
-    nodes = estimated_nodes(
-        known, ground.slopes, until=mat.distance, prior=ground.prior
-    )
-    t = round(known[-1].time * 1000)
-    return {"t": t, "checkpoint": mat.checkpoint, "nodes": nodes}
-
-
 def _is_shared(
-    here: Passed, mat: Mat | None, rules: PrivacyRules, course: Course | None
+    here: Passed, mat: Mat, rules: PrivacyRules, course: Course | None
 ) -> bool:
     """Return whether a runner shares their way from here to the next mat."""
-    if mat is None or course is None:
+    if course is None:
         return True
     moment = now_ms()
     steps = int((mat.distance - here.distance) / ZONE_STEP_M) + 1

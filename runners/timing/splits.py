@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from django.db import models, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -30,7 +30,8 @@ from runners.positions.validation import FixError
 from runners.races.course import Course
 from runners.races.race_data import Ground, ground_of
 from runners.timing.chain import ChipRead, Outcome, StationPass, passes_of_chip
-from runners.timing.estimates import estimates_update
+from runners.timing.estimates import estimates_set
+from runners.timing.rows import rows_update
 
 # Of these states, no other read can change anything.
 SET_ASIDE = (
@@ -41,6 +42,8 @@ SET_ASIDE = (
 ENTRIES_AT_ONCE = 500
 # The news of a checkpoint's kind, beside that of the checkpoint.
 NEWS: dict[str, Kind] = {"start": Kind.START, "finish": Kind.FINISH}
+# An entry's stored splits, as rows by checkpoint and pass.
+Known = dict[tuple[int, int], Any]
 
 
 def mat_splits_update(*, race: Race, entries: Collection[int]) -> None:
@@ -78,7 +81,8 @@ def _update(
     pks: Sequence[int],
     passes: Mapping[int, Sequence[StationPass]],
 ) -> None:
-    entries = Entry.objects.lock(pks)
+    # The old estimate is not read: decoding it costs more than its row.
+    entries = Entry.objects.defer("estimate").lock(pks)
     reads: dict[int, list[ChipRead]] = defaultdict(list)
     states: dict[int, str] = {}
     stored = Passing.objects.filter(entry__in=pks).exclude(state__in=SET_ASIDE)
@@ -88,12 +92,12 @@ def _update(
         assert time is not None
         reads[of].append(ChipRead(pk, station, time.timestamp()))
         states[pk] = state
-    splits: dict[int, dict[tuple[int, int], Split]] = defaultdict(dict)
-    for split in Split.objects.filter(entry__in=pks):
-        splits[split.entry_id][split.checkpoint_id, split.pass_number] = split
+    splits: dict[int, Known] = defaultdict(dict)
+    for row in Split.objects.filter(entry__in=pks).values():
+        splits[row["entry_id"]][row["checkpoint_id"], row["pass_number"]] = row
     rules = _rules_of(pks)
     changes = Changes([], [], [])
-    changed: list[Passing] = []
+    changed: dict[str, list[int]] = defaultdict(list)
     for entry in entries:
         gun = entry.wave.start if entry.wave else race.start
         outcome = passes_of_chip(
@@ -101,23 +105,22 @@ def _update(
         )
         if entry.runner_id in rules:
             outcome = _shared(outcome, rules[entry.runner_id], ground.course)
-        changed += [
-            Passing(pk=pk, state=state)
-            for pk, state in outcome.states.items()
-            if states[pk] != state
-        ]
+        for pk, state in outcome.states.items():
+            if states[pk] != state:
+                changed[state].append(pk)
         _compare(entry, outcome, splits[entry.pk], changes)
-    Passing.objects.bulk_update(changed, ["state"], batch_size=200)
-    _store(changes, {stop.pk: stop.kind for stop in ground.stops})
-    estimates_update(
-        race=race,
-        ground=ground,
-        entries=changes.entries,
-        passes=passes,
-        rules=rules,
-        # Followers' pages poll entries that have changed.
-        now=timezone.now(),
+    for state, own in changed.items():
+        Passing.objects.filter(pk__in=own).update(state=state)
+    kinds = {stop.pk: stop.kind for stop in ground.stops}
+    _store(changes, kinds)
+    # Followers' pages poll entries that have changed.
+    now = timezone.now()
+    for entry in changes.entries:
+        entry.changed_at = now
+    estimates_set(
+        race=race, ground=ground, entries=changes.entries, passes=passes, rules=rules
     )
+    _store_entries(changes, kinds)
 
 
 def _rules_of(entries: Sequence[int]) -> dict[int, PrivacyRules]:
@@ -169,45 +172,40 @@ class Changes(NamedTuple):
     gone: list[Split]
 
     @property
+    def all(self) -> list[Split]:
+        return [*self.new, *self.changed, *self.gone]
+
+    @property
     def entries(self) -> list[Entry]:
         """Return the entries that have any, each once."""
-        splits = [*self.new, *self.changed, *self.gone]
-        return list({split.entry_id: split.entry for split in splits}.values())
+        return list({split.entry_id: split.entry for split in self.all}.values())
 
 
-def _compare(
-    entry: Entry,
-    outcome: Outcome,
-    known: dict[tuple[int, int], Split],
-    changes: Changes,
-) -> None:
-    """Add an entry's changes. `known`: its stored splits by checkpoint and pass."""
+def _compare(entry: Entry, outcome: Outcome, known: Known, changes: Changes) -> None:
+    """Add an entry's changes to those of others."""
+    rows = dict(known)
     for passed, read in outcome.splits.items():
         key = passed.checkpoint, passed.pass_number
         time = datetime.fromtimestamp(read.time, UTC)
-        split = known.pop(key, None)
-        if split is None:
+        row = rows.pop(key, None)
+        if row is None:
             split = Split(checkpoint_id=key[0], pass_number=key[1], by_mat=True)
-            split.time = time
+            split.entry, split.time = entry, time
             changes.new.append(split)
-        elif _set_time(split, time):
-            changes.changed.append(split)
-        split.entry = entry
-    for split in known.values():
-        if split.by_mat and not split.by_hand:
-            split.entry = entry
-            changes.gone.append(split)
+        elif not (row["by_hand"] or (row["by_mat"] and row["time"] == time)):
+            changes.changed.append(_with_time(Split(**row, entry=entry), time))
+    for row in rows.values():
+        if row["by_mat"] and not row["by_hand"]:
+            changes.gone.append(Split(**row, entry=entry))
 
 
-def _set_time(split: Split, time: datetime) -> bool:
-    """Set the time that a mat took; return whether this changed the split."""
-    if split.by_hand or (split.by_mat and split.time == time):
-        return False
+def _with_time(split: Split, time: datetime) -> Split:
+    """Set the time that a mat took; keep the phone's beside it."""
     if not split.by_mat:
         split.phone_time = split.time
         split.phone_uncertainty = split.uncertainty
     split.time, split.uncertainty, split.by_mat = time, 0, True
-    return True
+    return split
 
 
 def _store(changes: Changes, kinds: Mapping[int, str]) -> None:
@@ -220,15 +218,15 @@ def _store(changes: Changes, kinds: Mapping[int, str]) -> None:
     )
     for split in changes.gone:
         _withdraw(split)
-    taken = [*changes.new, *changes.changed]
-    splits = [*taken, *changes.gone]
-    RightsChange.objects.note(RightsChange.Kind.SPLIT, [split.pk for split in splits])
+    RightsChange.objects.note(
+        RightsChange.Kind.SPLIT, [split.pk for split in changes.all]
+    )
     of_entry: dict[int, list[Split]] = defaultdict(list)
-    for split in splits:
+    for split in changes.all:
         of_entry[split.entry_id].append(split)
     for own in of_entry.values():
-        _store_status(own, kinds)
-    _tell(taken, kinds)
+        _set_status(own, kinds)
+    _tell([*changes.new, *changes.changed], kinds)
 
 
 def _withdraw(split: Split) -> None:
@@ -241,33 +239,43 @@ def _withdraw(split: Split) -> None:
     split.save()
 
 
-def _store_status(splits: Sequence[Split], kinds: Mapping[int, str]) -> None:
+def _set_status(splits: Sequence[Split], kinds: Mapping[int, str]) -> None:
     """Start or finish the entry of splits, unless an organiser has taken it out."""
     entry = splits[0].entry
     if entry.status in Entry.OUT:
         return
-    values: dict[str, datetime | str | None] = {}
     if not any(split.pk for split in splits) and not entry.splits.exists():
         # The chip was somebody else's.
-        values["status"] = Entry.Status.REGISTERED
+        entry.status = Entry.Status.REGISTERED
     elif entry.status == Entry.Status.REGISTERED:
-        values["status"] = Entry.Status.STARTED
+        entry.status = Entry.Status.STARTED
     for split in splits:
         # A deleted split has no key any more.
         time = split.time if split.pk else None
         if kinds[split.checkpoint_id] == Checkpoint.Kind.START:
-            values["started_at"] = time
+            entry.started_at = time
         elif kinds[split.checkpoint_id] == Checkpoint.Kind.FINISH:
-            values["finished_at"] = time
+            entry.finished_at, entry.out_at = time, None
             if time:
-                values["status"] = Entry.Status.FINISHED
-            else:
-                values.setdefault("status", Entry.Status.STARTED)
+                entry.status = Entry.Status.FINISHED
+            elif entry.status == Entry.Status.FINISHED:
+                entry.status = Entry.Status.STARTED
+
+
+def _store_entries(changes: Changes, kinds: Mapping[int, str]) -> None:
+    """Write what mats change of the entries, which are locked."""
+    rows_update(
+        changes.entries,
+        ("status", "started_at", "finished_at", "out_at", "estimate", "changed_at"),
+    )
     # A finish ends a right, because the runner is shown for one more hour only. A
-    # start ends none and writes no `RightsChange`.
-    rows = Entry.objects.all() if "finished_at" in values else models.QuerySet(Entry)
-    if values:
-        rows.filter(pk=entry.pk).update(**values)
+    # start and an estimate end none.
+    finished = {
+        split.entry.runner_id
+        for split in changes.all
+        if kinds[split.checkpoint_id] == Checkpoint.Kind.FINISH
+    }
+    RightsChange.objects.note(RightsChange.Kind.RUNNER, finished)
 
 
 def _tell(splits: Sequence[Split], kinds: Mapping[int, str]) -> None:

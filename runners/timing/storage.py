@@ -143,9 +143,12 @@ def _without_stored(rows: Sequence[Passing]) -> list[Passing]:
     """Return the rows that are not stored yet, each once."""
     times = {row.time for row in rows if row.time is not None}
     raws = {row.raw for row in rows if row.time is None}
+    # With chips and bibs, an index finds the rows among thousands of a station.
     stored = Passing.objects.filter(
         Q(time__in=times) | Q(time=None, raw__in=raws),
         station__in={row.station_id for row in rows},
+        chip__in={row.chip for row in rows},
+        bib__in={row.bib for row in rows},
     )
     known = {_identity(row) for row in stored}
     return list(

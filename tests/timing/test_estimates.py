@@ -23,7 +23,8 @@ MARATHON = Slopes.flat(42_195)
 
 def nodes(*splits: tuple[float, float], until: float) -> list[Node]:
     samples = [Passed(0.0, 0.0), *(Passed(time, at) for at, time in splits)]
-    return estimated_nodes(samples, MARATHON, until=until, prior=shipped())
+    (found,) = estimated_nodes([(samples, until)], MARATHON, shipped())
+    return found
 
 
 def moment(race: Race, after: float) -> datetime:
@@ -49,6 +50,16 @@ def test_a_slow_runner_is_not_estimated_faster_after_the_start() -> None:
     (first, *_, last) = nodes(until=5_000)
     assert first == (0, 0, 0, 0)
     assert last == (2_250, 5_000, 5_000, 5_000)
+
+
+def test_runners_are_estimated_together_as_each_alone() -> None:
+    starts = ((), ((5_000.0, 1_500.0),), ((5_000.0, 1_700.0), (10_000.0, 3_600.0)))
+    runners = [
+        ([Passed(0.0, 0.0), *(Passed(time, at) for at, time in splits)], until)
+        for splits, until in zip(starts, (5_000.0, 10_000.0, 30_000.0), strict=True)
+    ]
+    alone = [estimated_nodes([runner], MARATHON, shipped())[0] for runner in runners]
+    assert estimated_nodes(runners, MARATHON, shipped()) == alone
 
 
 def test_a_snapshot_has_the_way_to_the_next_mat(ten: Race) -> None:

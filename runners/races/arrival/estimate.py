@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runners.races.arrival.eta import Passed, Slopes, ranges_ahead
+from runners.races.arrival.eta import Passed, Range, Slopes, ranges_ahead
 from runners.races.arrival.pacing import Prior
 
 # One node per this distance, besides those at which an end of the range reaches the
@@ -35,21 +35,33 @@ class Node(NamedTuple):
 
 
 def estimated_nodes(
-    samples: Sequence[Passed], slopes: Slopes, *, until: float, prior: Prior
-) -> list[Node]:
-    """Return where a runner is from the last sample until the mat at `until`.
+    runners: Sequence[tuple[Sequence[Passed], float]], slopes: Slopes, prior: Prior
+) -> list[list[Node]]:
+    """Return where each runner is from the last sample until the next mat.
 
-    `samples` as for `arrivals`. The last node is at the mat: nobody is estimated past a
-    mat that has not seen them.
+    `runners`: samples as for `arrivals`, and the distance of the mat. The last node is
+    there: nobody is estimated past a mat that has not seen them.
     """
-    here = samples[-1]
-    steps = max(2, math.ceil((until - here.distance) / NODE_EVERY_M) + 1)
-    marks = np.linspace(here.distance, until, steps)
-    ahead = marks[1:].tolist()
-    found = ranges_ahead(ahead, samples, slopes, prior)
+    marks = [_marks(samples[-1].distance, until) for samples, until in runners]
+    asked = [
+        (own[1:], samples) for own, (samples, _) in zip(marks, runners, strict=True)
+    ]
+    found = ranges_ahead(asked, slopes, prior)
+    return [
+        _nodes(own, samples[-1].time, list(ranges.values()))
+        for own, (samples, _), ranges in zip(marks, runners, found, strict=True)
+    ]
+
+
+def _marks(here: float, until: float) -> list[float]:
+    steps = max(1, math.ceil((until - here) / NODE_EVERY_M))
+    return [here + (until - here) * n / steps for n in range(steps)] + [until]
+
+
+def _nodes(marks: Sequence[float], since: float, ranges: Sequence[Range]) -> list[Node]:
     # The times at which the far end, the middle and the near end reach each mark.
-    times = np.array([(here.time,) * 3, *(found[distance] for distance in ahead)])
-    times = np.maximum.accumulate(times - here.time, axis=0)
+    times = np.array([(since,) * 3, *ranges])
+    times = np.maximum.accumulate(times - since, axis=0)
     moments = np.unique(np.round([*times[:-1, 1], *times[-1]]))
     far, middle, near = (np.interp(moments, own, marks) for own in times.T)
     rows = np.round([moments, middle, near, far]).astype(int)

@@ -224,15 +224,18 @@ def spread_terms(pace: Pace, place: Floats) -> Floats:
     )
 
 
-def pace_at(distance: float, length: float, marks: Floats, times: Floats) -> Pace:
+def pace_at(
+    distance: float | Floats, length: float | Floats, marks: Floats, times: Floats
+) -> Pace:
     """Return the pace up to a distance.
 
     `times` (seconds since the start) are known at `marks` (metres from the start,
-    ascending, from 0 on); one runner's, or one row per runner.
+    ascending, from 0 on); one runner's, or one row per runner. If `marks` have rows,
+    distance and length are per runner too.
     """
     now = _at(distance, marks, times)
     average = now / distance
-    windows = [min(share * length, distance) for share in WINDOWS]
+    windows = [np.minimum(share * length, distance) for share in WINDOWS]
     recent, half = (
         np.log(np.maximum(now - _at(distance - window, marks, times), TICK_S))
         - np.log(window * average)
@@ -242,10 +245,16 @@ def pace_at(distance: float, length: float, marks: Floats, times: Floats) -> Pac
     return Pace(done, np.log(average / USUAL_PACE), recent, half)
 
 
-def _at(distance: float, marks: Floats, times: Floats) -> Floats:
-    """Interpolate the times at one distance."""
-    after = int(np.clip(np.searchsorted(marks, distance), 1, len(marks) - 1))
-    here, there = marks[after - 1], marks[after]
+def _at(distance: float | Floats, marks: Floats, times: Floats) -> Floats:
+    """Interpolate the times at a distance."""
+    row: Any = ...
+    if marks.ndim == 1:
+        behind: Any = np.searchsorted(marks, distance)
+    else:
+        row = np.arange(len(marks))
+        behind = np.count_nonzero(marks < np.asarray(distance)[:, None], axis=-1)
+    after = np.minimum(np.maximum(behind, 1), marks.shape[-1] - 1)
+    here, there = marks[row, after - 1], marks[row, after]
     part = (distance - here) / (there - here)
-    before = times[..., after - 1]
-    return np.asarray(before + part * (times[..., after] - before))
+    before = times[row, after - 1]
+    return np.asarray(before + part * (times[row, after] - before))
