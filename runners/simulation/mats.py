@@ -11,9 +11,10 @@ import contextlib
 import math
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -132,6 +133,7 @@ async def play_mylaps(plan: Plan, host: str, port: int, speed: float) -> int:
         by_station: dict[str, list[ChipPassing]] = defaultdict(list)
         for passing in due:
             by_station[passing.station].append(passing)
+        messages = {}
         for station, passings in by_station.items():
             for at in range(0, len(passings), AT_ONCE):
                 number += 1
@@ -139,7 +141,8 @@ async def play_mylaps(plan: Plan, host: str, port: int, speed: float) -> int:
                     _mylaps_record(passing.chip, plan.moment(passing))
                     for passing in passings[at : at + AT_ONCE]
                 )
-                await exporter.send(f"{station}@Passing@{records}@{number}@$", number)
+                messages[str(number)] = f"{station}@Passing@{records}@{number}@$"
+        await exporter.send(messages)
     exporter.close()
     return exporter.connects
 
@@ -153,32 +156,36 @@ def _clock(moment: datetime) -> str:
 
 
 class Exporter:
-    """The exporter of Timing & Scoring: connects until a message is acknowledged."""
+    """The exporter of Timing & Scoring: connects until messages are acknowledged."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
         self.connects = 0
         self._line: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def send(self, message: str, number: int) -> None:
-        while True:
+    async def send(self, messages: Mapping[str, str]) -> None:
+        """Send messages by number, and wait until all are acknowledged."""
+        waiting = dict(messages)
+        while waiting:
             try:
                 async with asyncio.timeout(REPLY_S):
-                    return await self._try(message, number)
+                    await self._try(waiting)
             except (OSError, EOFError):
                 self.close()
                 await asyncio.sleep(RECONNECT_S)
 
-    async def _try(self, message: str, number: int) -> None:
+    async def _try(self, waiting: dict[str, str]) -> None:
+        """Send messages, and take those that are acknowledged out of `waiting`."""
         if self._line is None:
             self._line = await asyncio.open_connection(self.host, self.port)
             self.connects += 1
             self._line[1].write(b"Simulator@Pong@$")
         reader, writer = self._line
-        writer.write(message.encode())
-        acknowledged = f"@AckPassing@{number}@$"
-        while not (await reader.readuntil(b"$")).decode().endswith(acknowledged):
-            pass
+        writer.write("".join(waiting.values()).encode())
+        while waiting:
+            answer = (await reader.readuntil(b"$")).decode()
+            _, _, number = answer.removesuffix("@$").partition("@AckPassing@")
+            waiting.pop(number, None)
 
     def close(self) -> None:
         if self._line is not None:
@@ -227,21 +234,21 @@ async def play_raceresult(plan: Plan, host: str, port: int, speed: float) -> int
     decoder = Decoder()
     async with await asyncio.start_server(decoder.serve, host, port):
         await feed(decoder, plan, speed)
+        await all_stored(partial(database.work, plan.wrong))
     return decoder.connects
 
 
 async def feed(decoder: Decoder, plan: Plan, speed: float) -> None:
-    """Give a decoder its passings, and wait until all splits are stored.
-
-    Ends too if no further split has been stored for `REPLY_S`.
-    """
+    """Give a decoder its passings when it is their time."""
     async for due in due_passings(plan, speed):
         for passing in due:
             decoder.add(passing, plan.moment(passing))
+
+
+async def all_stored(wrong: Callable[[], Awaitable[int]]) -> None:
+    """Wait until no split is wrong, or until the number is the same for `REPLY_S`."""
     before, since = -1, time.monotonic()
-    while wrong := await database.work(plan.wrong):
-        if wrong != before:
-            before, since = wrong, time.monotonic()
-        elif time.monotonic() - since > REPLY_S:
-            break
+    while (count := await wrong()) and time.monotonic() - since < REPLY_S:
+        if count != before:
+            before, since = count, time.monotonic()
         await asyncio.sleep(TICK_S)

@@ -32,6 +32,9 @@ PORT = 3097
 END = b"$"
 # No message is longer; Timing & Scoring sends some hundred passings at once.
 MAX_MESSAGE_BYTES = 1_000_000
+# Messages up to this size that have arrived are stored together: about 500 passings,
+# so that no transaction is long.
+READ_BYTES = 32_768
 # Bytes that some versions send between messages.
 NOISE = b"\x00\r\n"
 
@@ -147,34 +150,45 @@ async def serve(
 ) -> None:
     """Serve a connection of Timing & Scoring until it ends.
 
-    If the database is unavailable, the connection is closed without an
-    acknowledgement; Timing & Scoring connects again and repeats the passings.
+    Messages that have arrived meanwhile share a transaction, as each has a fixed cost
+    of about ten queries and a commit. If the database is unavailable, the connection is
+    closed without an acknowledgement; Timing & Scoring connects again and repeats the
+    passings.
     """
     peer = writer.get_extra_info("peername")
     logger.info("Timing & Scoring has connected from %s", peer)
     try:
-        while True:
-            frame = await reader.readuntil(END)
-            message = message_of(frame.removesuffix(END))
-            await _take(recorder, message)
-            for answer in answers_to(message):
-                writer.write(answer.encode())
+        rest = b""
+        while data := await reader.read(READ_BYTES):
+            *frames, rest = (rest + data).split(END)
+            if len(rest) > MAX_MESSAGE_BYTES:
+                logger.warning("A message of %s has no end; it is disconnected", peer)
+                return
+            messages = [message_of(frame) for frame in frames]
+            await _store(recorder, messages)
+            for message in messages:
+                writer.write("".join(answers_to(message)).encode())
             await writer.drain()
-    except (asyncio.IncompleteReadError, ConnectionError):
+        logger.info("Timing & Scoring at %s has disconnected", peer)
+    except ConnectionError:
         logger.info("Timing & Scoring at %s has disconnected", peer)
     except asyncio.CancelledError:
         # The command ends. asyncio would log a traceback for each open connection.
         logger.info("The connection of %s ends with this command", peer)
-    except asyncio.LimitOverrunError:
-        logger.warning("A message of %s has no end; the connection is closed", peer)
     except database.DatabaseUnavailable:
         logger.warning("Passings of %s were not stored; it will repeat them", peer)
     finally:
         writer.close()
 
 
-async def _take(recorder: Recorder, message: Message) -> None:
-    if message.function in (*DATA, ""):
-        reads = reads_of(message, recorder.zone, timezone.now())
+async def _store(recorder: Recorder, messages: Sequence[Message]) -> None:
+    now = timezone.now()
+    reads = [
+        read
+        for message in messages
+        if message.function in (*DATA, "")
+        for read in reads_of(message, recorder.zone, now)
+    ]
+    if reads:
         new = await recorder.store(reads)
-        logger.info("%s: %d passings, %d new", message.location, len(reads), new)
+        logger.info("%d passings, %d new", len(reads), new)

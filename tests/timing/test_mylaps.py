@@ -7,7 +7,7 @@ receives them (github.com/racemap/2-racemap-forwarder, `src/main/mylaps/`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,6 +19,7 @@ from django.test import AsyncClient
 from runners.models import Entry, Passing, Race, Split, Station
 from runners.timing import mylaps
 from runners.timing.mylaps import message_of, reads_of, serve
+from runners.timing.reads import Read
 from runners.timing.recorder import Recorder
 
 DUBLIN = ZoneInfo("Europe/Dublin")
@@ -109,7 +110,6 @@ async def exporter_of(race: Race) -> AsyncIterator[Exporter]:
         partial(serve, recorder),
         "127.0.0.1",
         0,
-        limit=mylaps.MAX_MESSAGE_BYTES,
     )
     host, port = server.sockets[0].getsockname()[:2]
     reader, writer = await asyncio.open_connection(host, port)
@@ -220,3 +220,35 @@ async def test_an_open_connection_ends_quietly_with_the_command(ten: Race) -> No
         await asyncio.wait(serving)
     # asyncio logs a traceback for a connection whose task is cancelled.
     assert [task.cancelled() for task in serving] == [False]
+
+
+async def test_messages_that_arrive_together_are_stored_in_one_transaction(
+    ten: Race, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[int] = []
+    store = Recorder.store
+
+    async def count(self: Recorder, reads: Sequence[Read]) -> int:
+        stored.append(len(reads))
+        return await store(self, reads)
+
+    monkeypatch.setattr(Recorder, "store", count)
+    async with exporter_of(ten) as exporter:
+        messages = [
+            sent(ten, "5 km", "0000041", minutes(70 + number), number=number)
+            for number in range(3)
+        ]
+        exporter.writer.write("".join(messages).encode())
+        for number in range(3):
+            answer = await exporter.reader.readuntil(b"$")
+            assert answer == f"Spectate@AckPassing@{number}@$".encode()
+    assert stored == [3]
+
+
+async def test_a_message_of_any_length_without_an_end_is_disconnected(
+    ten: Race, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mylaps, "MAX_MESSAGE_BYTES", 100)
+    async with exporter_of(ten) as exporter:
+        exporter.writer.write(b"x" * 101)
+        assert await exporter.reader.read() == b""

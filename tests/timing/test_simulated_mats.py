@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -88,6 +89,7 @@ async def test_all_splits_of_a_decoder_are_exact(ten: Race) -> None:
         recorder = recorder_of(ten, Passing.Source.RACE_RESULT)
         reading = asyncio.create_task(raceresult.read_decoder(recorder, host, port))
         await feed(decoder, played, AT_ONCE)
+        await mats.all_stored(partial(database.read, played.wrong))
         reading.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await reading

@@ -73,7 +73,6 @@ class Command(BaseCommand):
                 partial(mylaps.serve, recorder),
                 host,
                 port,
-                limit=mylaps.MAX_MESSAGE_BYTES,
             )
         except OSError as error:
             raise CommandError(
