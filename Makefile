@@ -38,8 +38,8 @@ test:
 
 # What the suite does in short, in its long form: figures in docs/ come from these.
 # `make -k` goes on after one that fails.
-test-faults: $(addprefix long-,kill9 outage cuts restart mqtt browser_phone \
-	trust_revocation)
+test-faults: $(addprefix long-,kill9 outage cuts restart mqtt mats \
+	browser_phone trust_revocation)
 test-load: $(addprefix long-,sustained overload slow churn seed2015)
 test-fuzz: $(addprefix long-,hostile trust_fuzz timing_fuzz api_fuzz)
 	$(python) -m pytest --hypothesis-profile=long tests/intake/test_fuzz.py

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from runners.models import Entry, LatestPosition, Race, Runner, RunnerToken
+from runners.models.runner import palette_colour
 
 TOKEN_NAME = "simulator"
 # Runners seen within this time continue from their last position.
@@ -55,9 +56,11 @@ def entries_create(*, race: Race, size: int) -> list[Entry]:
     """Create missing runners and their entries; return all in order."""
     codes = [f"sim-{number}" for number in range(1, size + 1)]
     there = set(Runner.objects.filter(code__in=codes).values_list("code", flat=True))
-    for number, code in enumerate(codes, start=1):
-        if code not in there:
-            Runner.objects.create(code=code, name=f"Runner {number}")
+    Runner.objects.bulk_create(
+        Runner(code=code, name=f"Runner {number}", colour=palette_colour(code))
+        for number, code in enumerate(codes, start=1)
+        if code not in there
+    )
     runners = {r.code: r for r in Runner.objects.filter(code__in=codes)}
     taken = race.entries.values_list("runner_id", "bib")
     entered = {runner for runner, _ in taken}
