@@ -90,6 +90,7 @@ class Launched:
         """Start it; `outputs` are files for its output and its errors."""
         self.returncode: int | None = None
         self._launcher = launcher
+        self._outputs = outputs
         paths = [str(path) for path in outputs]
         self.pid: int = launcher.request("start", command, env, *paths)
         self._leash = Leash(self.pid)
@@ -109,10 +110,15 @@ class Launched:
             time.sleep(POLL_S)
         return status
 
-    def terminate(self) -> None:
-        """Send SIGTERM unless the program has ended."""
+    @property
+    def outputs(self) -> list[str]:
+        """What it has printed, and its errors."""
+        return [path.read_text(errors="replace") for path in self._outputs]
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal unless the program has ended."""
         if self.poll() is None:
-            os.kill(self.pid, signal.SIGTERM)
+            os.kill(self.pid, number)
 
     def kill_all(self) -> None:
         """Kill the program and its children, as a power cut would."""

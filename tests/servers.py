@@ -8,12 +8,13 @@ import functools
 import http.client
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, ParamSpec, Self, TypeVar
@@ -97,17 +98,23 @@ def launcher(debug: str = "") -> Launcher:
     return Launcher(clean_environment(**PRODUCTION, **in_memory, DEBUG=debug))
 
 
-def run(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a command of Python, like `manage.py`, to its end."""
+@contextlib.contextmanager
+def running(command: list[str], env: dict[str, str]) -> Iterator[Launched]:
+    """Start a command of Python, like `manage.py`; it is killed at the end."""
     with tempfile.TemporaryDirectory(prefix="spectate-command-") as folder:
         outputs = Path(folder, "output"), Path(folder, "errors")
         program = Launched(launcher(env.get("DEBUG", "")), command, env, *outputs)
         try:
-            status = program.wait()
+            yield program
         finally:
             program.kill_all()
-        texts = [path.read_text() for path in outputs]
-        return subprocess.CompletedProcess(command, status, *texts)
+
+
+def run(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run such a command to its end."""
+    with running(command, env) as program:
+        status = program.wait()
+        return subprocess.CompletedProcess(command, status, *program.outputs)
 
 
 def migrated_database() -> Path:
@@ -292,7 +299,7 @@ class Server:
     def stop(self) -> int:
         """Send SIGTERM, as a supervisor would, wait, and return the exit status."""
         assert self._process is not None, "The server is not started."
-        self._process.terminate()
+        self._process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.wait()
         # Processes that have not stopped by now are killed, workers included.

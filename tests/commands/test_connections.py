@@ -7,8 +7,6 @@ import json
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -29,8 +27,7 @@ from runners.management.commands.connections import Names, follows
 from runners.models import Race, ShareLink
 from runners.serving.operator_socket import SocketFacts
 from tests.factories.people import make_phone
-from tests.processes import Leashed
-from tests.servers import ROOT, Server, clean_environment, free_port
+from tests.servers import ROOT, Server, clean_environment, free_port, running
 from tests.services import Redis
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -156,17 +153,10 @@ def test_a_close_keeps_its_rate_and_ends_with_the_command(
     with contextlib.ExitStack() as stack:
         for _ in range(40):
             stack.enter_context(spectator(server))
-        with Leashed[bytes](
-            [
-                *(sys.executable, "manage.py", "connections"),
-                # Closing all of them would take 80 s.
-                *("--close", "restart", "--rate", "0.5"),
-            ],
-            cwd=ROOT,
-            env=clean_environment(**server.env),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as command:
+        # Closing all of them would take 80 s.
+        arguments = ["connections", "--close", "restart", "--rate", "0.5"]
+        environment = clean_environment(**server.env)
+        with running(["manage.py", *arguments], environment) as command:
             wait_until(lambda: len(listed()) < 40)
             assert has_request(server)
             command.send_signal(signal.SIGINT)

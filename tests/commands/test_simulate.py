@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
+from contextlib import AbstractContextManager
 from io import StringIO
 
 import pytest
@@ -17,8 +16,8 @@ from runners.races.course import Course
 from runners.races.demo import demo_points
 from runners.races.setup import race_create
 from runners.simulation.field import TOKEN_NAME
-from tests.processes import Leashed
-from tests.servers import ROOT, Server, clean_environment
+from tests.launcher import Launched
+from tests.servers import Server, clean_environment, running
 from tests.waiting import PATIENCE_S, wait_until
 
 METRE_DEGREES = 1 / 111_320
@@ -44,25 +43,18 @@ def wait_for_positions(server: Server, more_than: int = 0) -> None:
     wait_until(lambda: server.database(Position.objects.count) > more_than)
 
 
-def start(server: Server, *options: str) -> Leashed[str]:
-    return Leashed[str](
-        [
-            *(sys.executable, "manage.py", "simulate"),
-            *("--url", f"{server.ws_url}/ws/", *options),
-        ],
-        cwd=ROOT,
-        env=clean_environment(**server.env),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def start(server: Server, *options: str) -> AbstractContextManager[Launched]:
+    command = ["manage.py", "simulate", "--url", f"{server.ws_url}/ws/", *options]
+    return running(command, clean_environment(**server.env))
 
 
-def stop(process: Leashed[str], number: signal.Signals = signal.SIGINT) -> str:
+def stop(process: Launched, number: signal.Signals = signal.SIGINT) -> str:
     """Send a signal to a simulation; return what it printed."""
     process.send_signal(number)
-    printed, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, printed
+    status = process.wait(PATIENCE_S)
+    printed, errors = process.outputs
+    assert status == 0, errors
+    assert "Traceback" not in errors
     assert "Traceback" not in printed
     return printed
 
@@ -159,11 +151,11 @@ def test_the_seed_client_receives_every_valid_position(open_server: Server) -> N
 def test_the_seed_client_reports_missing_positions(uvicorn_server: Server) -> None:
     # Without open mode no client may publish for an arbitrary id.
     with start(uvicorn_server, "--seed", "--users", "3", "--messages", "20") as process:
-        printed, _ = process.communicate(timeout=PATIENCE_S)
+        assert process.wait(PATIENCE_S) == 1
+        printed, errors = process.outputs
 
-    assert process.returncode == 1
-    assert "followers miss" in printed
-    assert "Traceback" not in printed
+    assert "followers miss" in printed + errors
+    assert "Traceback" not in printed + errors
 
 
 @pytest.mark.django_db
