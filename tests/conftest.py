@@ -18,8 +18,13 @@ from django.conf import settings
 from django.core.cache import cache
 from django.core.management.color import no_style
 from django.db import connection
+from django.template import Context
+from django.template.base import Template
 from django.test import TransactionTestCase
+from django.test import utils as test_utils
+from django.test.signals import template_rendered
 from django.utils import timezone, translation
+from django.utils.safestring import SafeString
 
 from runners import database
 from runners.live.layer import LocalLayer
@@ -41,6 +46,7 @@ def pytest_configure() -> None:
     # Else each test client looks at all static files.
     settings.WHITENOISE_AUTOREFRESH = True
     TransactionTestCase._fixture_teardown = delete_rows  # type: ignore[attr-defined]
+    test_utils.instrumented_test_render = render  # type: ignore[attr-defined]
     # Before xdist starts its workers, which get its name.
     shared_folder()
 
@@ -55,6 +61,16 @@ def delete_rows(_: TransactionTestCase) -> None:
     tables -= {"auth_permission", "django_content_type"}
     statements = connection.ops.sql_flush(no_style(), sorted(tables))
     connection.ops.execute_sql_flush(statements)
+
+
+def render(template: Template, context: Context) -> SafeString:
+    """Notify test clients of a page, and not of each template that it includes.
+
+    They copy the context each time, and a page has a thousand of them.
+    """
+    if context.template is template:
+        template_rendered.send(sender=template, template=template, context=context)
+    return template.nodelist.render(context)
 
 
 def terminate(number: int, frame: FrameType | None) -> NoReturn:
