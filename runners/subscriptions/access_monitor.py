@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from django.db.models import Q
+
 from runners import database
 from runners.live.encoding.frames import Frames
 from runners.live.events import Event, RunnerChanged, StatusChanged
@@ -36,9 +38,10 @@ logger = logging.getLogger(__name__)
 
 # Time between polls of the table.
 POLL_S = 0.3
-# Transactions may commit in a different order than their ids, so rows are polled again
-# for this long.
+# Transactions may commit in a different order than their ids, so missing ids are polled
+# again for this long, the last MOST_LATE of them.
 OVERLAP_S = 10.0
+MOST_LATE = 10_000
 # After this time of failed polls only positions of public runners are sent.
 UNREADABLE_AFTER_S = 5.0
 # No commit takes longer. The request itself has erased older rows.
@@ -201,11 +204,10 @@ class AccessMonitor:
         first = self._floor is None
         if self._floor is None:
             self._floor = await database.read_rights(_last_change)
-        rows = [
-            row
-            for row in await database.read_rights(_changes_after, self._floor)
-            if row.pk not in self._seen
-        ]
+        newest = max(self._seen, default=self._floor)
+        oldest = max(self._floor, newest - MOST_LATE)
+        late = [pk for pk in range(oldest + 1, newest) if pk not in self._seen]
+        rows = await database.read_rights(_changes_after, newest, late)
         changes = Changes.of(rows)
         if rows:
             # Rights read before this are outdated, see `generation`.
@@ -353,5 +355,7 @@ def _last_change() -> int:
     )
 
 
-def _changes_after(pk: int) -> list[RightsChange]:
-    return list(RightsChange.objects.filter(pk__gt=pk).order_by("pk"))
+def _changes_after(newest: int, late: Sequence[int]) -> list[RightsChange]:
+    """Return the changes after the newest known one, and of the late keys before it."""
+    rows = RightsChange.objects.filter(Q(pk__gt=newest) | Q(pk__in=late))
+    return list(rows.order_by("pk"))

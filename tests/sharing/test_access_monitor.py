@@ -107,6 +107,27 @@ async def test_a_change_that_is_committed_after_a_later_one_is_in_force(
     assert receipt.rejected[0][1] == "sharing.paused"
 
 
+async def test_a_change_is_read_by_one_poll(
+    monitor: AccessMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor._task.cancel()
+    await asyncio.wait([monitor._task])
+    await monitor._poll()
+    found: list[int] = []
+    changes_after = access_monitor._changes_after
+
+    def note(*args: Any) -> list[RightsChange]:
+        rows = changes_after(*args)
+        found.extend(row.key for row in rows)
+        return rows
+
+    monkeypatch.setattr(access_monitor, "_changes_after", note)
+    for keys in ([101, 102], [103]):
+        await database_sync_to_async(RightsChange.objects.note)("split", keys)
+        await monitor._poll()
+    assert found == [101, 102, 103]
+
+
 def test_a_pause_applies_to_a_phone_on_a_process_without_sockets() -> None:
     """The poll for changed rights must not wait for the first spectator."""
     with Server("uvicorn") as server:

@@ -18,5 +18,8 @@ def test_the_course_is_not_read_for_each_split(ten: Race) -> None:
     splits = Split.objects.values_list("pk", flat=True)
     with CaptureQueriesContext(connection) as queries:
         assert len(settled_splits(list(splits))) == 4
-    assert len(queries) == 3  # Also that of `splits`, and the checkpoints once.
+    # Also that of `splits`; which entries are shown, races and checkpoints once.
+    assert len(queries) == 5
     assert not any('."line"' in query["sql"] for query in queries)
+    # SQLite would read all entries for a subquery, in every poll.
+    assert not any(query["sql"].count("SELECT") > 1 for query in queries)
