@@ -36,9 +36,14 @@ from runners.positions.validation import FixError
 # What a time may be called in a field that is not known as one.
 LIKE_A_TIME = re.compile(
     r"(\w*_)?(date|ts|tst|epoch|utc|when|at)|\w*(date_?time|time_?stamp)\w*"
-    r"|(device|event|fix|gps|loc|local|record|sample|utc)_?time|time_?(ms|s|utc)",
+    r"|(device|event|fix|gps|loc|local|record|sample|utc)_?time|time_?(ms|s|utc)"
+    r"|(captur|creat|measur|observ|record|sampl|updat)ed(_?on)?",
     re.IGNORECASE,
 )
+# A time in a field of any name.
+TIME_VALUE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?")
+# The query may have the token, which is no field of a position.
+TOKEN = {"token"}
 # How alike a mistyped name is to the right one.
 ALIKE = 0.8
 # The names listed in an error, and the length of each.
@@ -53,7 +58,7 @@ def read(report: Report) -> Reading:
         items = dict(several(report.json()))
     else:
         items = {0: report.fields()}
-    if items and (report.body or report.query):
+    if items and (report.body or report.query.keys() - TOKEN):
         _check_known(items.values())
     for index, fields in items.items():
         fix = None
@@ -76,7 +81,7 @@ GENERIC = App(frozenset({"GET", "POST"}), read, ok, json_error)
 
 def _check_known(items: Iterable[Mapping[str, Any]]) -> None:
     """Raise `FixError` if no field of a request is known."""
-    names = {name for fields in items for name in fields}
+    names = {name for fields in items for name in fields} - TOKEN
     if names.isdisjoint(KNOWN_NAMES):
         raise FixError(
             "message.invalid",
@@ -88,7 +93,11 @@ def _check_known(items: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _fix(fields: Mapping[str, Any], now: int) -> Fix:
-    unknown = [name for name in fields.keys() - KNOWN_NAMES if _is_like_a_time(name)]
+    unknown = [
+        name
+        for name in fields.keys() - KNOWN_NAMES
+        if _is_like_a_time(name) or TIME_VALUE.fullmatch(str(fields[name]))
+    ]
     if unknown and time_field(fields) is None:
         # Otherwise an old position would become one of now.
         raise FixError(

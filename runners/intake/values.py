@@ -94,7 +94,8 @@ def make_fix(
     )
 
 
-# The names of flat fields that `fix_of_fields` reads, and those of calls for help.
+# The names of flat fields that `fix_of_fields` reads, and of calls for help and
+# simulated positions.
 LAT, LNG = ("lat", "latitude"), ("lon", "lng", "longitude")
 TIME = ("timestamp", "time", "t")
 ACCURACY, ALTITUDE = ("accuracy", "acc"), ("altitude", "alt")
@@ -102,7 +103,7 @@ SPEED, HEADING = ("speed", "s", "spd"), ("bearing", "heading", "course", "dir")
 BATTERY = ("batt", "battery", "bat")
 KNOWN_NAMES = frozenset(
     (*LAT, *LNG, *TIME, *ACCURACY, *ALTITUDE, *SPEED, *HEADING, *BATTERY)
-    + ("location", "alarm", "token")
+    + ("location", "alarm", "mock")
 )
 
 

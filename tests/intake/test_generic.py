@@ -59,11 +59,20 @@ def test_what_is_not_understood_is_an_error(body: str, type_: str, words: str) -
     assert (reply.status, json.loads(reply.body)["error"]) == (400, "message.invalid")
 
 
-@pytest.mark.parametrize("name", ["ts", "recorded_at", "date", "timestmap", "fixTime"])
+def test_a_token_in_the_query_makes_no_request_understood() -> None:
+    with pytest.raises(FixError, match="`latt`"):
+        read(report("", latt="48", token="x"))
+
+
+@pytest.mark.parametrize(
+    "name", ["ts", "recorded_at", "recorded", "date", "timestmap", "fixTime"]
+)
 def test_a_time_of_an_unknown_name_is_not_now(name: str) -> None:
     place = {"lat": 48.5, "lon": 2.5}
     fix = fix_of(place | {name: 1_700_000_000})
     assert isinstance(fix, FixError) and f"`{name}`" in fix.detail
+    written = fix_of(place | {"of": "2023-11-14T22:13:20Z"})
+    assert isinstance(written, FixError) and "`of`" in written.detail
     known = fix_of(place | {name: "x", "timestamp": 1_700_000_000})
     assert isinstance(known, Fix) and known.t == 1_700_000_000_000
 
