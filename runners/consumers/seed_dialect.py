@@ -58,6 +58,8 @@ class Seed(Dialect):
         # the phone has set the time of each.
         self._gathered: list[tuple[Fix, bool]] = []
         self._gathered_of: tuple[Publisher, WireId] | None = None
+        # Positions of one runner to be accepted in this pass of the loop.
+        self._soon: Soon | None = None
 
     def make_outbox(self, writer: SocketWriter, hub: Hub) -> Outbox:
         return SeedOutbox(writer, hub)
@@ -85,9 +87,11 @@ class Seed(Dialect):
             return False
         publisher, wire_id = of
         t, lat, lng = now_ms(), position.lat, position.lng
-        pipeline = self.session.process.pipeline
-        if (track := pipeline.ready_track(publisher, t)) is None:
-            return False
+        pipeline, soon = self.session.process.pipeline, self._soon
+        if soon is None or not soon.fixes or soon.runner is not publisher:
+            if (track := pipeline.ready_track(publisher, t)) is None:
+                return False
+            soon = self._soon = Soon(publisher, track, [], wire_id, self._refused)
         try:
             self.session.limit_fixes(1)
         except CodedError as error:
@@ -95,9 +99,10 @@ class Seed(Dialect):
             return True
         if (wrong := place_error(lat, lng)) is not None:
             self.session.refuse_fix(wrong)
-        else:
-            fix = Fix(t, lat, lng)
-            pipeline.accept_soon(Soon(publisher, track, fix, wire_id, self._refused))
+            return True
+        if not soon.fixes:
+            pipeline.accept_soon(soon)
+        soon.fixes.append((Fix(t, lat, lng), False))
         return True
 
     def _refused(self, error: Exception) -> None:

@@ -44,14 +44,15 @@ SOCKET = "websocket"
 
 
 class Soon(NamedTuple):
-    """A fix of the seed dialect, with the server's time, for `accept_soon`.
+    """Fixes of the seed dialect for `accept_soon`, as `accept_live` takes them.
 
-    `refuse` is called with the error if it is not accepted.
+    More may be appended until they are accepted and the list is empty. `refuse` is
+    called with the error of each that is not accepted.
     """
 
     runner: Publisher
     track: Track
-    fix: Fix
+    fixes: list[tuple[Fix, bool]]
     wire_id: WireId
     refuse: Callable[[Exception], None]
 
@@ -133,18 +134,7 @@ class Pipeline:
         self.accept_waiting()
         track = await self._track(runner.pk)
         accepted_at = time.monotonic()
-        now, newest = now_ms(), track.newest
-        refused = []
-        valid = []
-        for fix, timed in fixes:
-            if not timed and fix.t <= newest:
-                fix = replace(fix, t=newest + 1)
-            if error := self._error_of(fix, track.rules, now):
-                refused.append(error)
-            else:
-                valid.append(fix)
-                newest = max(newest, fix.t)
-        self.accepted += len(valid)
+        refused, valid = self._check_live(track, fixes, now_ms())
         steps, late = track.advance(valid)
         await self._emit(track.events(runner, steps, late, wire_id=wire_id, live=True))
         self._schedule_recompute(runner, track)
@@ -156,7 +146,7 @@ class Pipeline:
         return refused
 
     def ready_track(self, runner: Publisher, t: int) -> Track | None:
-        """Return the track for `accept_soon` of a fix of this time.
+        """Return the track for `accept_soon` of fixes of this time.
 
         None if `accept_live` is needed, because it has to wait: for the runner's rules,
         or for a layer that is not in this process.
@@ -166,11 +156,11 @@ class Pipeline:
             return None
         return track if self.hub.layer.is_local else None
 
-    def accept_soon(self, fix: Soon) -> None:
-        """Accept a fix in the next pass of the loop, with those of other sockets."""
+    def accept_soon(self, fixes: Soon) -> None:
+        """Accept fixes in the next pass of the loop, with those of other sockets."""
         if not self._soon:
             self.hub.loop.call_soon(self.accept_waiting)
-        self._soon.append(fix)
+        self._soon.append(fixes)
 
     def accept_waiting(self) -> None:
         """Accept the fixes of `accept_soon` now, each as `accept_live` does."""
@@ -182,22 +172,22 @@ class Pipeline:
             try:
                 self._accept_one(each, now, rows, changes)
             except Exception as error:
-                # An error of one fix must not lose those of other sockets.
-                each.refuse(error)
+                # An error of one runner must not lose the fixes of others.
+                for _ in each.fixes:
+                    each.refuse(error)
+            each.fixes.clear()
         if rows:
             self.recorder.record_unacked(rows, changes, accepted_at)
 
     def _accept_one(
         self, soon: Soon, now: int, rows: list[Row], changes: list[Change]
     ) -> None:
-        runner, track, fix, wire_id, _ = soon
+        runner, track, fixes, wire_id, refuse = soon
         track.used_at = self.hub.loop.time()
-        if fix.t <= (newest := track.newest):
-            fix = replace(fix, t=newest + 1)
-        if error := self._error_of(fix, track.rules, now):
-            raise error
-        self.accepted += 1
-        steps, late = track.advance((fix,))
+        refused, valid = self._check_live(track, fixes, now)
+        for error in refused:
+            refuse(error)
+        steps, late = track.advance(valid)
         for event in track.events(runner, steps, late, wire_id=wire_id, live=True):
             self.hub.deliver_local(event)
         rows += rows_of(runner, steps, late, SOCKET)
@@ -206,6 +196,23 @@ class Pipeline:
     def refuse(self, error: FixError) -> None:
         """Count a refused fix."""
         self.refused[error.code] += 1
+
+    def _check_live(
+        self, track: Track, fixes: Iterable[tuple[Fix, bool]], now: int
+    ) -> tuple[list[FixError], list[Fix]]:
+        """Return the errors of refused fixes, and the others with distinct times."""
+        newest = track.newest
+        refused, valid = [], []
+        for fix, timed in fixes:
+            if not timed and fix.t <= newest:
+                fix = replace(fix, t=newest + 1)
+            if error := self._error_of(fix, track.rules, now):
+                refused.append(error)
+            else:
+                valid.append(fix)
+                newest = max(newest, fix.t)
+        self.accepted += len(valid)
+        return refused, valid
 
     def _check(
         self, fixes: Sequence[Fix | FixError], rules: PrivacyRules
