@@ -12,7 +12,6 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
-from django.views.decorators.http import require_safe
 
 from runners import database
 from runners.live.encoding.ids import RunnerIdError, code_of
@@ -26,6 +25,7 @@ from runners.snapshots.items import add_trails, runner_items
 from runners.units.clock import now_ms
 from runners.units.errors import CodedError
 from runners.views.numbers import whole_number
+from runners.views.policy import read_only
 from runners.views.share_header import database_unavailable, header_link
 from runners.views.topic_data import (
     Items,
@@ -53,7 +53,7 @@ class Refused(CodedError):
         )
 
 
-@require_safe
+@read_only
 async def live_json(request: HttpRequest) -> HttpResponse:
     """Return a `snapshot`, and fixes stored `since` (docs/protocol.md).
 

@@ -7,13 +7,17 @@ the origin of an installation's map style, and no page needs a nonce.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
+View = TypeVar("View", bound=Callable[..., Any])
 
 HEADER = "Content-Security-Policy"
 SAFE = ("GET", "HEAD")
@@ -27,6 +31,14 @@ PUBLIC_VIEWS = frozenset(
         *("openapi_json", "asyncapi_json", "api-1:openapi-json"),
     }
 )
+
+
+def read_only(view: View) -> View:
+    """Answer 405 to methods other than GET and HEAD, without a CSRF token too.
+
+    For the views of programs: 403 would say that they lack a right.
+    """
+    return csrf_exempt(require_safe(view))
 
 
 def policy(host: str | None, *, secure: bool, framed: bool = False) -> str:

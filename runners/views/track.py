@@ -13,7 +13,6 @@ from django.http import Http404, HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.http import quote_etag
-from django.views.decorators.http import require_safe
 
 from runners.models import Position, Runner
 from runners.recovery.backfill import MARGIN_S
@@ -22,6 +21,7 @@ from runners.rights.share_links import LinkError
 from runners.rights.windows import visible_from
 from runners.serving.process import complete_before
 from runners.units.clock import now_ms
+from runners.views.policy import read_only
 from runners.views.share_header import database_unavailable, header_link
 from runners.views.track_files import (
     TrackFile,
@@ -52,7 +52,7 @@ def replies_when_unavailable(
     return answer
 
 
-@require_safe
+@read_only
 @replies_when_unavailable
 def track_json(request: HttpRequest, code: str) -> HttpResponseBase:
     """Return `{code, detail, points: [[t, lat, lng, altitude]]}`, oldest first.
@@ -81,7 +81,7 @@ def track_json(request: HttpRequest, code: str) -> HttpResponseBase:
     return _conditional(request, positions, file, f"{since} {detail}")
 
 
-@require_safe
+@read_only
 @replies_when_unavailable
 def track_gpx(request: HttpRequest, code: str) -> HttpResponseBase:
     """Return the track as GPX."""

@@ -10,19 +10,19 @@ from typing import Any
 
 import orjson
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_safe
 
 from runners import database
 from runners.models import Race
 from runners.races import course_files
 from runners.views.live_json import Refused, compressed
+from runners.views.policy import read_only
 from runners.views.races.requests import answers_json, requested_race
 
 # Limit of written courses that are kept. A long one takes 2 MB.
 FILES_KEPT = 8
 
 
-@require_safe
+@read_only
 @answers_json
 async def course_gpx(request: HttpRequest, slug: str) -> HttpResponse:
     """Return a track, and a waypoint per checkpoint."""
@@ -30,7 +30,7 @@ async def course_gpx(request: HttpRequest, slug: str) -> HttpResponse:
     return await compressed(request, body, "application/gpx+xml")
 
 
-@require_safe
+@read_only
 @answers_json
 async def course_geojson(request: HttpRequest, slug: str) -> HttpResponse:
     """Return a `LineString` with the length, and a `Point` per checkpoint."""

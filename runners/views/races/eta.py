@@ -14,7 +14,6 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.urls import Resolver404, resolve
-from django.views.decorators.http import require_safe
 
 from runners import database
 from runners.serving.bodies import Application, Receive, Scope, Send
@@ -22,7 +21,7 @@ from runners.serving.process import current, is_current
 from runners.subscriptions.arrival_reads import ArrivalsRequest, read_arrivals
 from runners.units.errors import CodedError
 from runners.views.live_json import Refused, link_in_header
-from runners.views.policy import content_policy
+from runners.views.policy import content_policy, read_only
 from runners.views.races.requests import NOT_CACHED, answers_json
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -33,7 +32,7 @@ ADDRESSES_KEPT = 64
 NOT_FOUND = ("race.unknown", "race.no_course")
 
 
-@require_safe
+@read_only
 @answers_json
 async def eta_json(request: HttpRequest, slug: str) -> HttpResponse:
     """Return when runners pass a point (docs/protocol.md).

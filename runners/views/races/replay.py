@@ -9,7 +9,6 @@ import orjson
 from django.db.models import TextField
 from django.db.models.functions import Cast, Coalesce
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_safe
 
 from runners import database
 from runners.models import Entry, Position, Race
@@ -19,6 +18,7 @@ from runners.rights.windows import visible_from
 from runners.units.clock import milliseconds
 from runners.views.live_json import compressed
 from runners.views.numbers import whole_number
+from runners.views.policy import read_only
 from runners.views.races.requests import answers_json, invalid, requested_race
 
 # The length of a chunk. Chunks start at multiples of it, so that all pages share them.
@@ -33,7 +33,7 @@ AT_AS_TEXT = Cast("recorded_at", TextField())
 Point = tuple[int, float, float, int | None]
 
 
-@require_safe
+@read_only
 @answers_json
 async def replay_json(request: HttpRequest, slug: str) -> HttpResponse:
     """Return `{chunk, from, guns, runners: [{code, gun, points}]}`.

@@ -22,6 +22,7 @@ from runners.rights.share_links import LinkError, find_link
 from runners.units.clock import milliseconds
 from runners.views.link_previews import link_preview
 from runners.views.live_json import Refused, compressed
+from runners.views.policy import read_only
 from runners.views.races.listing import requested_listing
 from runners.views.races.requests import answers_json
 from runners.views.races.tables import as_csv, as_json
@@ -31,7 +32,7 @@ from runners.views.share import is_opened, kept_secret
 AWAY = "The database does not answer. Try again soon."
 
 
-@require_safe
+@read_only
 @answers_json
 async def standings_json(request: HttpRequest, slug: str) -> HttpResponse:
     """Return the standings (docs/protocol.md).
@@ -44,7 +45,7 @@ async def standings_json(request: HttpRequest, slug: str) -> HttpResponse:
     return await compressed(request, body)
 
 
-@require_safe
+@read_only
 @answers_json
 async def standings_csv(request: HttpRequest, slug: str) -> HttpResponse:
     """Return the standings as CSV, `?by=&category=&wave=&q=`."""
