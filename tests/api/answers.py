@@ -55,6 +55,12 @@ def body_of(answer: Answer) -> Any:
     return json.loads(text) if is_json else text
 
 
+def documented_status(document: Document, pointer: str, answer: Answer) -> str:
+    """Return the name of the description of a response: its status, or `default`."""
+    status = str(answer.status)
+    return status if status in document.at(f"{pointer}/responses") else "default"
+
+
 def schema_of(document: Document, answer: Answer) -> tuple[str, str | None]:
     """Return the pointers of a response's description and of its schema.
 
@@ -63,11 +69,8 @@ def schema_of(document: Document, answer: Answer) -> tuple[str, str | None]:
     pointer = operation_of(document, answer)
     if pointer is None:
         raise LookupError("no such operation")
-    responses = document.at(f"{pointer}/responses")
-    status = "default" if str(answer.status) not in responses else answer.status
-    response, where = document.follow(
-        responses[str(status)], f"{pointer}/responses/{status}"
-    )
+    named = f"{pointer}/responses/{documented_status(document, pointer, answer)}"
+    response, where = document.follow(document.at(named), named)
     if "content" not in response:
         if answer.body:
             raise LookupError("no body")
@@ -106,7 +109,7 @@ def used_parts(document: Document, answer: Answer) -> Iterator[str]:
         yield from document.parts(schema, body_of(answer))
     pointer = operation_of(document, answer)
     assert pointer is not None
-    yield f"{pointer}/responses/{answer.status}"
+    yield f"{pointer}/responses/{documented_status(document, pointer, answer)}"
     known = parameters(document, pointer)
     for name, _ in parse_qsl(answer.query, keep_blank_values=True):
         yield known["query", name]
@@ -118,10 +121,16 @@ def documented(document: Document) -> Iterator[str]:
         for (kind, _), where in parameters(document, pointer).items():
             if kind == "query":
                 yield where
-        for status, value in document.at(f"{pointer}/responses").items():
-            yield f"{pointer}/responses/{status}"
-            response, where = document.follow(value, f"{pointer}/responses/{status}")
-            yield where
-            for type_ in response.get("content", ()):
-                escaped = type_.replace("/", "~1")
-                yield from document.parts(f"{where}/content/{escaped}/schema")
+        for status in document.at(f"{pointer}/responses"):
+            yield from parts_of_response(document, pointer, status)
+
+
+def parts_of_response(document: Document, pointer: str, status: str) -> Iterator[str]:
+    """Yield a documented response of an operation, and the parts of its schemas."""
+    named = f"{pointer}/responses/{status}"
+    yield named
+    response, where = document.follow(document.at(named), named)
+    yield where
+    for type_ in response.get("content", ()):
+        escaped = type_.replace("/", "~1")
+        yield from document.parts(f"{where}/content/{escaped}/schema")

@@ -48,5 +48,5 @@ async def faulty(
     process: Process, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Faulty]:
     """The application without a server, whose parts can be broken."""
-    yield Faulty(monkeypatch, token)
+    yield Faulty(process, monkeypatch, token)
     monkeypatch.undo()

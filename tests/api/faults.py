@@ -13,6 +13,7 @@ from runners import database
 from runners.positions import pipeline
 from runners.positions.privacy_rules import PrivacyRules
 from runners.serving.admission import Admission
+from runners.serving.process import Process
 from spectate.asgi import application
 from tests.api.capture import Answer
 
@@ -20,15 +21,31 @@ from tests.api.capture import Answer
 class Faulty:
     """The application without a server, whose parts can be broken."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    def __init__(
+        self, process: Process, monkeypatch: pytest.MonkeyPatch, token: str
+    ) -> None:
+        self.process = process
         self.patch = monkeypatch.setattr
+        self.repair = monkeypatch.undo
         self.token = token
 
     async def request(
-        self, path: str, method: str = "GET", body: bytes = b""
+        self,
+        path: str,
+        method: str = "GET",
+        body: bytes | None = b"",
+        host: str = "localhost",
     ) -> Answer:
+        """Send a request; without a body (None), the rest of it never arrives.
+
+        The token is in the path, or else in a header. Pages are Django's, not the short
+        way of arrival times.
+        """
         sent: list[dict[str, Any]] = []
-        events = [{"type": "http.request", "body": body}]
+        headers = [(b"host", host.encode()), (b"spectate-share-pin", b"1")]
+        if path == "/intake/generic/":
+            headers.append((b"authorization", f"Bearer {self.token}".encode()))
+        events = [] if body is None else [{"type": "http.request", "body": body}]
 
         async def receive() -> dict[str, Any]:
             if not events:
@@ -43,12 +60,12 @@ class Faulty:
             "method": method,
             "path": path,
             "query_string": b"",
-            "headers": [(b"host", b"localhost")],
+            "headers": headers,
         }
         await application(scope, receive, send)
-        headers = {k.decode().lower(): v.decode() for k, v in sent[0]["headers"]}
+        received = {k.decode().lower(): v.decode() for k, v in sent[0]["headers"]}
         response_body = b"".join(message.get("body", b"") for message in sent[1:])
-        return Answer(method, path, "", sent[0]["status"], headers, response_body)
+        return Answer(method, path, "", sent[0]["status"], received, response_body)
 
 
 async def overloaded(faulty: Faulty) -> Answer:

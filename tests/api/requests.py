@@ -8,11 +8,15 @@ import json
 import time
 from typing import Any
 
+from runners.intake.values import KNOWN_NAMES
+from runners.serving.bodies import BODY_LIMIT_BYTES
 from tests.api.capture import Capture
 from tests.factories.people import Keys
 
 JSON = {"Content_Type": "application/json"}
 FORM = {"Content_Type": "application/x-www-form-urlencoded"}
+# Every name of a field, in the query of one position.
+ALL_NAMES = "&".join(f"{name}=1" for name in sorted(KNOWN_NAMES))
 # Paths of responses about a race.
 RACE_PATHS = (
     "eta.json?at=9000",
@@ -64,11 +68,24 @@ class Requests:
         await self.request(path, method="POST", body=json.dumps([fix] * 10_001), **JSON)
         one = "lat=48&lon=2&timestamp=2026-01-01T00:00Z&acc=5&alt=3&speed=1&bearing=9"
         await self.request(f"{path}?{one}&batt=80")
+        await self.request(f"/intake/generic/?{ALL_NAMES}&token={self.tokens['eve']}")
+        await self.request("/intake/generic/", body="<gpx/>", **bearer)
+        for app, more in (
+            *(("gpslogger", ""), ("osmand", "&unit=mps&valid=0")),
+            ("traccar", "&valid=0&attributes={}"),
+        ):
+            await self.request(f"/intake/{app}/{self.tokens['eve']}/?{ALL_NAMES}{more}")
+        for app, method in (
+            ("gpslogger", "POST"),
+            ("gpslogger", "PUT"),
+            ("osmand", "POST"),
+        ):
+            address = f"/intake/{app}/{self.tokens['eve']}/?{ALL_NAMES}"
+            await self.request(address, method=method)
         await self.request(path, body="<gpx/>")
         await self.request(
             "/intake/generic/", method="POST", body="[", **JSON, **bearer
         )
-        await self.request(path, method="PUT")
         # A token that has ended: replies to guesses are delayed longer each time.
         ended = f"/intake/generic/{self.tokens['gone']}/"
         await self.request(ended)
@@ -154,6 +171,7 @@ class Requests:
         for course in COURSE_PATHS:
             await self.request(f"/races/ten/{course}")
             await self.request(f"/races/plain/{course}")
+        await self.request("/races/ten/course.gpx", body=bytes(BODY_LIMIT_BYTES + 1))
         for query in (
             "splits=1&rows=50",
             "brief=1&rows=50",

@@ -8,6 +8,7 @@ from tests.api import answers, frames
 from tests.api.capture import Capture
 from tests.api.documents import Document
 from tests.api.faults import FAULTS
+from tests.api.refusals import refused_parts
 from tests.servers import ROOT
 
 # Codes whose fault is hard to cause here, with the test that causes it.
@@ -91,5 +92,6 @@ def test_each_documented_response_occurs(openapi: Document, capture: Capture) ->
         if not any(answers.faults(openapi, answer))
         for part in answers.used_parts(openapi, answer)
     }
-    missing = set(answers.documented(openapi)) - seen - FAULTS.keys()
+    separate = FAULTS.keys() | refused_parts(openapi)
+    missing = set(answers.documented(openapi)) - seen - separate
     assert not missing, "\n".join(sorted(missing))

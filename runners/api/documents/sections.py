@@ -101,8 +101,8 @@ class Reader:
         parts = [self._parameters(map(self._followed, named))] if named else []
         body = self._followed(operation.get("requestBody", {}))
         parts += self._contents("Body", body)
-        for status, response in operation["responses"].items():
-            answer = self._followed(response)
+        for status in sorted(operation["responses"], key=str):
+            answer = self._followed(operation["responses"][status])
             title = "Errors" if status == "default" else str(status)
             parts += self._contents(title, answer) or [
                 Part(title, self.marked(answer["description"]))
