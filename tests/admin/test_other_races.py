@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from runners.models import Entry, LatestPosition, Phone, Position, Race, RunnerToken
+from runners.models.race_role import Role
 from runners.rights.roles import races_of, seen_in_races
 from tests.admin.role_scene import Scene, make_viewer
 from tests.api.organisers import make_key
@@ -79,6 +80,44 @@ def test_signals_of_other_times_stay_hidden(scene: Scene) -> None:
     Race.objects.filter(slug="trail").update(ends=now)
     client.force_login(owner)
     assert client.get(page).json()["unassigned"] == []
+
+
+def test_who_has_tested_a_phone_is_shown_to_those_who_issue_tokens(
+    scene: Scene,
+) -> None:
+    """Before the race too, of runners whom they manage, and no more than that."""
+    race, bob = scene.race, scene.entry.runner
+    page = f"/admin/runners/race/{race.pk}/desk.json"
+    users = {role.value: make_viewer(role.value, race) for role in Role}
+    client = Client()
+
+    def tested(name: str) -> bool | None:
+        client.force_login(users[name])
+        (row,) = client.get(page).json()["entries"]
+        assert not (row["fix"] or row["heard"] or row["app"])
+        test: bool | None = row.get("tested")
+        return test
+
+    LatestPosition.objects.all().delete()
+    then = race.opens - timedelta(days=3)
+    token = RunnerToken.objects.get(pk=scene.rows["token"])
+    phone = Phone.objects.create(token=token, app="Overland", contact_at=then)
+    assert tested("office") is False
+    phone.fix_at = then
+    phone.save()
+    shown = {name: tested(name) for name in users}
+    assert {role for role, test in shown.items() if test} == {"owner", "office"}
+    assert {test for test in shown.values() if not test} == {None}
+    # With an account they set their phones up themselves; in a race of somebody else,
+    # the test may have been for that one.
+    other = Entry.objects.create(
+        race=Race.objects.get(slug="night"), runner=bob, bib="17 too"
+    )
+    assert tested("office") is None
+    other.delete()
+    bob.account = make_user("bob")
+    bob.save()
+    assert tested("office") is None
 
 
 def test_a_start_list_takes_no_runner_of_somebody_else(scene: Scene) -> None:

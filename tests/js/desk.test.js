@@ -27,6 +27,8 @@ test("a finisher whose phone is off is not lost", () => {
   assert.equal(words({ fix: NOW - 60 * MINUTE, status: "finished" }), "⚑ finished");
   assert.equal(words({ fix: NOW - 3 * MINUTE }), "○ stale 3 min, contact 0 s");
   assert.equal(words({ fix: null }), "– no fix yet");
+  assert.equal(words({ fix: null, tested: true }), "– no fix yet, phone tested");
+  assert.ok(shows({ tested: false }, "untested") && !shows({}, "untested"));
 });
 
 test("a phone without problems is not listed as trouble", () => {

@@ -27,6 +27,7 @@ from runners.rights.roles import (
     AnyUser,
     actions_of,
     organises_all,
+    runners_managed,
 )
 
 # Phones with a contact within this time are shown even if their runner is not entered.
@@ -45,11 +46,12 @@ def _always(moment: datetime) -> bool:
 
 
 def desk_of(race: Race, user: AnyUser) -> dict[str, Any]:
-    """Return all data of the desk, times in milliseconds. Causes eight queries.
+    """Return all data of the desk, times in milliseconds. Causes nine queries.
 
     Positions are included only for those who may see them, that of a call for help
     for those who may handle it. Organisers of single races see of phones only what was
-    sent in the time of the race.
+    sent in the time of the race. Those who issue tokens see before it too whether the
+    phones of the runners whom they manage have been tested, but neither when nor where.
     """
     actions = actions_of(user, race)
     sees_all = organises_all(user)
@@ -67,6 +69,10 @@ def desk_of(race: Race, user: AnyUser) -> dict[str, Any]:
     phones: dict[int, list[RunnerToken]] = {}
     for token in tokens:
         phones.setdefault(token.runner_id, []).append(token)
+    managed: set[int] = set()
+    if Action.ISSUE in actions:
+        runners = runners_managed(user, Action.ISSUE).filter(entries__race=race)
+        managed.update(runners.values_list("pk", flat=True))
     entry_of = {entry.runner_id: entry for entry in entries}
     disagree = disagreements(race)
     return {
@@ -79,6 +85,7 @@ def desk_of(race: Race, user: AnyUser) -> dict[str, Any]:
             )
             | {"disagrees": disagree.get(e.pk)}
             | (_place(e, race) if Action.POSITIONS in actions else {})
+            | _test(phones.get(e.runner_id, []), is_managed=e.runner_id in managed)
             for e in entries
         ],
         "unassigned": [_unassigned(token) for token in unassigned(race, user, now)],
@@ -223,6 +230,14 @@ def _place(entry: Entry, race: Race) -> dict[str, Any]:
     if not _is_during(race, entry, latest.recorded_at):
         return {}
     return {"place": [latest.lng, latest.lat]}
+
+
+def _test(tokens: Iterable[RunnerToken], *, is_managed: bool) -> dict[str, bool]:
+    """Return whether a position of one of these phones was ever accepted."""
+    if not is_managed:
+        return {}
+    phones = (token.phone for token in tokens if hasattr(token, "phone"))
+    return {"tested": any(phone.fix_at is not None for phone in phones)}
 
 
 def _is_during(race: Race, entry: Entry, moment: datetime) -> bool:

@@ -39,6 +39,7 @@ const SHAPES = { live: "●", delayed: "◐", stale: "○", lost: "◌", "no fix
  * @property {Record<string, number>} reasons
  * @property {string} reason
  * @property {number | null} refused_at
+ * @property {boolean} [tested] for those who issue tokens, of runners whom they manage
  * @property {{checkpoint: string, seconds: number} | null} [disagrees]
  *
  * @typedef {{
@@ -105,6 +106,8 @@ export function belongs(row, show, now, silence) {
       return Boolean(row.disagrees);
     case "nophone":
       return row.phones === 0;
+    case "untested":
+      return !out && row.tested === false;
     case "out":
       return out;
     case "trouble":
@@ -183,9 +186,12 @@ export function spotsOf({ entries, sos }, belongs) {
  * Return the state of a runner's signal, and its text. A finisher needs no signal.
  * @param {Row} row @param {number} now
  */
-export function signalOf({ status, fix, contact, heard }, now) {
+export function signalOf({ status, fix, contact, heard, tested }, now) {
   if (status === "finished") return { state: "finished", words: "⚑ finished" };
-  if (fix === null) return { state: "no fix yet", words: `${SHAPES["no fix yet"]} no fix yet` };
+  if (fix === null) {
+    const test = tested ? ", phone tested" : "";
+    return { state: "no fix yet", words: `${SHAPES["no fix yet"]} no fix yet${test}` };
+  }
   const state = liveness(fix, now);
   const last = Math.max(contact ?? 0, heard ?? 0);
   // The phone sends, but without a position, which is a different fault than silence.
