@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-import threading
 from collections import Counter
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -31,6 +30,11 @@ from runners.intake.delivery import (
     record_ended,
     refuse_overload,
 )
+from runners.intake.mqtt_connection import (
+    FIRST_RECONNECT_S,
+    MAX_RECONNECT_S,
+    Connection,
+)
 from runners.intake.owntracks import OWNTRACKS
 from runners.serving.process import Process
 from runners.units.clock import now_ms
@@ -50,8 +54,6 @@ MESSAGE_LIMIT_BYTES = 64 * 1024
 KEEPALIVE_S = 30
 # Limit of an attempt to connect. A stop may have to wait for it.
 CONNECT_TIMEOUT_S = 3.0
-# The delay before the next attempt to connect is doubled up to this.
-MAX_RECONNECT_S = 30
 # Another process has taken the session over: the next one of a rolling restart.
 TAKEN_OVER = 142
 
@@ -92,20 +94,19 @@ def new_client(client_id: str) -> Client:
 
 
 class Mqtt:
-    """Receives messages of a broker; paho's thread passes them to the event loop."""
+    """Receives messages of a broker and stores them."""
 
     name = "mqtt"
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Queue[Message] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         # Incremented when a connection ends: ids of messages are valid for one.
-        self._connection = 0
-        self._lock = threading.Lock()
+        self._connections = 0
         self._last_warning = ""
         self._client = self._new_client()
+        self._connection = Connection(self._client, self._warn_unreachable)
         # For the metrics.
         self.taken = 0
         self.refused: Counter[str] = Counter()
@@ -118,7 +119,6 @@ class Mqtt:
     def _new_client(self) -> Client:
         client = new_client(f"spectate-{urlsplit(settings.PUBLIC_URL).hostname}")
         client.on_connect = self._on_connect
-        client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         client.connect_async(
@@ -128,19 +128,17 @@ class Mqtt:
 
     def start(self) -> None:
         """Connect, now or as soon as the broker is reachable, and subscribe."""
-        self._client.reconnect_delay_set(1, MAX_RECONNECT_S)
         self._task = asyncio.create_task(self._run())
-        self._client.loop_start()
+        self._connection.start()
 
     async def close(self) -> None:
         """Disconnect; the broker sends again what is not acked."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        self._client.disconnect()
-        await asyncio.to_thread(self._client.loop_stop)
+        await self._connection.close()
 
-    # -- in paho's thread
+    # -- called by paho
 
     def _on_connect(
         self,
@@ -153,7 +151,7 @@ class Mqtt:
         if reason.is_failure:
             self._warn(f"The MQTT broker refuses this server: {reason}")
             return
-        client.reconnect_delay_set(1, MAX_RECONNECT_S)
+        self._connection.delay_s = FIRST_RECONNECT_S
         # Retained messages come with a new subscription only.
         options = SubscribeOptions(
             qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB
@@ -161,13 +159,6 @@ class Mqtt:
         client.subscribe(TOPIC, options=options)
         self._last_warning = ""
         logger.info("Receiving positions by MQTT")
-
-    def _on_connect_fail(self, client: Client, userdata: Any) -> None:
-        # Paho does not say which.
-        self._warn(
-            "The MQTT broker is not reachable, or its certificate is not valid here; "
-            "trying again"
-        )
 
     def _on_disconnect(
         self,
@@ -177,20 +168,30 @@ class Mqtt:
         reason: ReasonCode,
         properties: Properties | None,
     ) -> None:
-        with self._lock:
-            self._connection += 1
+        self._connections += 1
         if reason.is_failure and not self._last_warning:
             self._warn(f"The connection to the MQTT broker has ended: {reason}")
         if reason.value == TAKEN_OVER:
             # This process will have ended by then.
-            client.reconnect_delay_set(MAX_RECONNECT_S, MAX_RECONNECT_S)
+            self._connection.delay_s = MAX_RECONNECT_S
 
     def _on_message(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
+        self.taken += 1
         received = Message(
             *(message.topic, bytes(message.payload), message.retain),
-            *(message.mid, message.qos, self._connection),
+            *(message.mid, message.qos, self._connections),
         )
-        self._loop.call_soon_threadsafe(self._queue, received)
+        if message.qos or self._waiting.qsize() < WINDOW:
+            self._waiting.put_nowait(received)
+        else:
+            self._process.pipeline.refused["rate.limited"] += 1
+            self.refused["rate.limited"] += 1
+
+    def _warn_unreachable(self) -> None:
+        self._warn(
+            "The MQTT broker is not reachable, or its certificate is not valid here; "
+            "trying again"
+        )
 
     def _warn(self, text: str) -> None:
         """Log a warning, unless it repeats the last one."""
@@ -198,15 +199,7 @@ class Mqtt:
             logger.warning("%s", text)
         self._last_warning = text
 
-    # -- in the event loop
-
-    def _queue(self, message: Message) -> None:
-        self.taken += 1
-        if message.qos or self._waiting.qsize() < WINDOW:
-            self._waiting.put_nowait(message)
-        else:
-            self._process.pipeline.refused["rate.limited"] += 1
-            self.refused["rate.limited"] += 1
+    # -- a message
 
     async def _run(self) -> None:
         """Store messages in batches, and ack them in the order of their arrival."""
@@ -217,6 +210,7 @@ class Mqtt:
             await asyncio.gather(*(self._store(message) for message in batch))
             for message in batch:
                 self._ack(message)
+            self._connection.transfer()
 
     async def _store(self, message: Message) -> None:
         """Store a message, however long the database is unavailable.
@@ -232,7 +226,7 @@ class Mqtt:
                 is_limited = error.code == "rate.limited"
                 if is_limited:
                     self.refused[error.code] += 1
-                if is_limited or message.connection != self._connection:
+                if is_limited or message.connection != self._connections:
                     return
                 await asyncio.sleep(error.after)
             except Exception:
@@ -256,11 +250,10 @@ class Mqtt:
             self.refused.update(code for _, code, _ in outcome.rejected)
 
     def _ack(self, message: Message) -> None:
-        # The lock: an id of an ended connection may mean a different message in the
-        # next one. Acks that are queued when a connection ends are discarded.
-        with self._lock:
-            if message.connection == self._connection:
-                self._client.ack(message.mid, message.qos)
+        # An id of an ended connection may mean a different message in the next one.
+        # Acks that are queued when a connection ends are discarded.
+        if message.connection == self._connections:
+            self._client.ack(message.mid, message.qos)
 
 
 def _session() -> Properties:

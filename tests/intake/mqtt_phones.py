@@ -58,10 +58,6 @@ class MqttPhone:
         """Return the times of positions that the broker has acked, in milliseconds."""
         return {t for mid, t in list(self._times.items()) if mid in self._acked}
 
-    def forget(self, times: set[int]) -> None:
-        """Expect nothing any more of the positions of these times, in milliseconds."""
-        self._times = {m: t for m, t in self._times.items() if t not in times}
-
     def subscribe(self, topic: str) -> None:
         """Subscribe to a topic and wait for the broker's answer."""
         self._client.subscribe(topic, qos=1)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import resource
+import socket
+import struct
 import threading
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Iterator
+from itertools import starmap
+from typing import Any, Self
 
 import pytest
 from django.test import AsyncClient
@@ -153,7 +159,7 @@ async def test_a_message_that_the_broker_sends_again_is_not_counted_as_refused(
         raise delivery._store_unavailable()
 
     monkeypatch.setattr(receiver, "_deliver", fail)
-    ended = receiver._connection - 1
+    ended = receiver._connections - 1
     await receiver._store(Message("phones/x", b"", False, 1, 1, ended))
     assert not list(receiver.refused)
 
@@ -279,3 +285,79 @@ def test_the_doctor_distinguishes_a_wrong_password_from_an_unreachable_broker(
     settings.SPECTATE_MQTT_URL = f"mqtt://127.0.0.1:{free_port()}"
     with pytest.raises(Problem, match=r"cannot be reached: .*refused\. Is it running"):
         [*check_broker()]
+
+
+class DyingBroker:
+    """A broker that accepts one client, sends it messages and dies at once."""
+
+    def __init__(self, messages: Iterable[tuple[str, bytes]]) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"mqtt://127.0.0.1:{self._listener.getsockname()[1]}"
+        accepted = b"\x20\x03\x00\x00\x00"
+        self._packets = accepted + b"".join(starmap(publish_packet, messages))
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._thread.join()
+
+    def _serve(self) -> None:
+        with self._listener, self._listener.accept()[0] as client:
+            client.recv(1024)
+            client.sendall(self._packets)
+            # As of a process that is killed with unread acks: the connection is reset.
+            client.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+
+
+def publish_packet(topic: str, payload: bytes) -> bytes:
+    """Return a PUBLISH of MQTT 5 with QoS 1 and the id 1."""
+    body = struct.pack("!H", len(topic)) + topic.encode() + b"\x00\x01\x00" + payload
+    length = bytes([len(body) % 128 | 128, len(body) // 128])
+    return b"\x32" + length + body
+
+
+async def test_what_a_broker_has_sent_before_it_died_is_stored(
+    process: Process, settings: Settings
+) -> None:
+    topic = f"owntracks/phones/{await database.work(make_phone, 'bob')}"
+    lat, lng = HERE
+    messages = [
+        (topic, json.dumps({"_type": "location", "tst": t, "lat": lat, "lon": lng}))
+        for t in range(SECONDS, SECONDS + 20)
+    ]
+    with DyingBroker((topic, text.encode()) for topic, text in messages) as broker:
+        settings.SPECTATE_MQTT_URL = broker.url
+        source = Mqtt(process)
+        source.start()
+        try:
+            await eventually(lambda: process.recorder.stored >= 20)
+        finally:
+            await source.close()
+    assert len(await stored()) == 20
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Open so many files that the next descriptor is above those of select()."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(before[0], min(4096, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, before[1]))
+    with contextlib.ExitStack() as files:
+        while files.enter_context(open(os.devnull)).fileno() < 1024:
+            pass
+        yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_a_process_with_more_than_a_thousand_sockets_receives_messages(
+    process: Process, phone: MqttPhone, many_files: None
+) -> None:
+    async with receiving(process) as receiver:
+        phone.locate(SECONDS, HERE)
+        await eventually(lambda: receiver.acked)
+    assert [t for t, *_ in await stored()] == [MS]
