@@ -1,6 +1,6 @@
-import java.math.BigDecimal;
 import java.net.http.HttpClient;
 import java.time.OffsetDateTime;
+import java.util.Map;
 import spectate.live.api.IntakeApi;
 import spectate.live.api.LiveApi;
 import spectate.organisers.ApiClient;
@@ -14,8 +14,7 @@ class Conversation {
     String url = args[0], token = args[1], key = args[2];
     var live = new spectate.live.ApiClient();
     live.updateBaseUri(url);
-    BigDecimal lat = new BigDecimal("48.7"), lon = new BigDecimal("2.2");
-    new IntakeApi(live).publishOneFix(lat, lon, token, null, null, null, null, null, null);
+    new IntakeApi(live).publishFixes(token, Map.of("lat", 48.7, "lon", 2.2));
     var snapshot = new LiveApi(live).getSnapshot(null, null, "generated", null, null, null);
     expect(snapshot.getRunners().get(0).getFix() != null);
 
