@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.conftest import SCALE
 from tests.browser.gallery import APPEARANCES, DESKTOP, pages
 from tests.browser.pages import PATIENCE_MS, LivePage, without_map
 from tests.factories.site import Site, make_site
@@ -102,6 +103,7 @@ def test_the_live_page_can_be_used_by_keyboard_alone(
         base_url=web_server.url,
         locale="en-US",
         viewport={"width": DESKTOP[0], "height": DESKTOP[1]},
+        device_scale_factor=SCALE,
         reduced_motion="reduce",
     )
     live = LivePage(context.new_page())

@@ -169,7 +169,14 @@ def test_picking_a_runner_on_the_map_selects_the_row(
     expect(picked).to_have_attribute("aria-current", "false")
     canvas = page.page.locator("#map canvas")
     # A place away from the controls and the other runners.
-    page.page.evaluate("() => spectate.map().jumpTo({center: [12.5, 41.9], zoom: 8})")
+    page.page.evaluate(
+        """async () => {
+             const map = spectate.map();
+             const drawn = map.once("idle");
+             map.jumpTo({ center: [12.5, 41.9], zoom: 8 });
+             await drawn;
+           }"""
+    )
 
     def pointer_on_hal() -> bool:
         """Move the mouse to the runner and return whether a click would select them."""

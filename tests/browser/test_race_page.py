@@ -18,7 +18,7 @@ from runners.management.commands.demo import race_restart
 from runners.models import Entry, LatestPosition, Race, Runner
 from runners.preferences.runner_settings import visibility_set
 from runners.views.bundle import LIVE_BUNDLE
-from tests.browser.conftest import VIEWPORT
+from tests.browser.conftest import SCALE, VIEWPORT
 from tests.browser.pages import LivePage, eventually, proxy_to, without_map
 from tests.races.field import make_entry, make_race
 from tests.servers import Server
@@ -52,6 +52,7 @@ def context(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
     context = browser.new_context(
         base_url=web_server.url,
         viewport=VIEWPORT,
+        device_scale_factor=SCALE,
         locale="en-IE",
         # Each frame of a moving map takes as much CPU as the picture at its end.
         reduced_motion="reduce",
