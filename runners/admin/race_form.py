@@ -14,6 +14,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from runners.models import Race, Wave
+from runners.models.race import timezones
 from runners.races.arrival.eta import Slopes
 from runners.races.arrival.learning import learn_past
 from runners.races.arrival.results import MAX_BYTES as MAX_RESULTS_BYTES
@@ -115,7 +116,7 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
     """A race with its course as a file; start and end are in the race's time zone."""
 
     timezone = forms.ChoiceField(
-        choices=[(name, name) for name in sorted(zoneinfo.available_timezones())],
+        choices=[(name, name) for name in sorted(timezones())],
         initial="UTC",
         widget=LongSelect,
         label="Time zone",

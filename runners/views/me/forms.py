@@ -12,6 +12,7 @@ from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
 from runners.models import Follow, Runner
+from runners.models.race import timezones
 from runners.models.runner import CODE_PATTERN
 from runners.notifying.mail import is_offered
 
@@ -128,7 +129,7 @@ class EndForm(forms.Form):
         if lasts != "today":
             return now + timedelta(hours=int(lasts))
         name = self.cleaned_data["zone"]
-        known = name in zoneinfo.available_timezones()
+        known = name in timezones()
         here = now.astimezone(zoneinfo.ZoneInfo(name if known else "UTC"))
         midnight = here.replace(hour=0, minute=0, second=0, microsecond=0)
         return midnight + timedelta(days=1)
