@@ -21,6 +21,7 @@ from runners.admin.split import SplitInline
 from runners.models import Entry, News, Split, Wave
 from runners.races.entries import entry_mark, splits_set
 from runners.rights.roles import Action, may_somewhere, organises_all, races_of
+from runners.timing.splits import estimates_renew
 
 
 class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -148,6 +149,8 @@ class EntryAdmin(SignalsByRole, ByRole):
         if formset.model is Split:
             changed = (split for split, _ in formset.changed_objects)
             splits_set(splits=[*formset.new_objects, *changed])
+            entry: Entry = form.instance
+            estimates_renew(race=entry.race, entries=[entry.pk])
 
     def save_model(
         self, request: HttpRequest, obj: Entry, form: Any, change: bool

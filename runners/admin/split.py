@@ -24,6 +24,7 @@ from runners.admin.race_form import (
 from runners.models import Checkpoint, Race, Split
 from runners.races.entries import splits_set
 from runners.rights.roles import Action
+from runners.timing.splits import estimates_renew
 
 
 class SplitForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -137,6 +138,7 @@ class SplitAdmin(SplitColumns, ByRole):
         super().save_model(request, obj, form, change)
         if form.has_changed():
             splits_set(splits=[obj])
+            estimates_renew(race=obj.entry.race, entries=[obj.entry_id])
 
     @admin.display(description="Bib", ordering="entry__bib")
     def bib(self, split: Split) -> str:

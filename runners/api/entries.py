@@ -35,6 +35,7 @@ from runners.startlist.importing import (
     tokens_issue,
 )
 from runners.startlist.spreadsheet import COLUMNS, MAX_ROWS, NUMBER
+from runners.timing.splits import estimates_renew
 
 router = Router(tags=["entries"])
 MAX_SPLITS = 2_000
@@ -339,7 +340,9 @@ def write_splits(request: HttpRequest, slug: Slug, body: SplitsIn) -> SplitsStor
     """
     with transaction.atomic():
         race = race_of(request, slug, Action.TIMES, lock=True)
-        new, changed, unchanged = splits_set_by_hand(times=_times(race, body.splits))
+        times = _times(race, body.splits)
+        new, changed, unchanged = splits_set_by_hand(times=times)
+        estimates_renew(race=race, entries={time.entry.pk for time in times})
     return SplitsStored(new=new, changed=changed, unchanged=unchanged)
 
 

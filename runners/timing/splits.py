@@ -60,6 +60,22 @@ def mat_splits_update(*, race: Race, entries: Collection[int]) -> None:
             _update(race, ground, ordered[at : at + ENTRIES_AT_ONCE], passes)
 
 
+def estimates_renew(*, race: Race, entries: Collection[int]) -> None:
+    """Compute estimates again, after splits of these entries were set by hand."""
+    ground = ground_of(race)
+    passes = _station_passes(race, ground)
+    if not passes:
+        # Nobody is estimated in a race without mats.
+        return
+    with transaction.atomic():
+        rows = Entry.objects.lock(entries)
+        rules = _rules_of(list(entries))
+        estimates_set(
+            race=race, ground=ground, entries=rows, passes=passes, rules=rules
+        )
+        rows_update(rows, ["estimate"])
+
+
 def _station_passes(race: Race, ground: Ground) -> dict[int, list[StationPass]]:
     kinds = {stop.pk: stop.kind for stop in ground.stops}
     of_checkpoint: dict[int, list[StationPass]] = defaultdict(list)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db.models import Model
 from django.db.models.signals import post_init
+from django.test import Client
 
 from runners.models import Entry, Race
 from runners.preferences.runner_settings import sharing_pause, zone_add
@@ -16,6 +18,9 @@ from runners.races.arrival.eta import Passed, Slopes
 from runners.races.arrival.pacing import shipped
 from runners.rights.access import race_runners
 from runners.snapshots.items import runner_items
+from runners.units.clock import milliseconds
+from tests.api.organisers import make_key
+from tests.factories.people import make_office
 from tests.races.field import METRES_PER_DEGREE, pass_mats
 
 MARATHON = Slopes.flat(42_195)
@@ -94,6 +99,49 @@ def test_a_snapshot_makes_no_model_instances_of_runners_without_a_phone(
     post_init.disconnect(note)
     assert sorted(item["estimate"] is None for item in items.values()) == [False, True]
     assert set(made) <= {Race}
+
+
+def test_a_time_that_an_organiser_sets_renews_the_estimate(
+    ten: Race, client: Client
+) -> None:
+    pass_mats(ten, "41", ("Start", 70), ("2.5 km", 85))
+    bob = Entry.objects.get(runner__code="bob")
+    office = make_office()
+    client.force_login(office)
+
+    def seen_at() -> tuple[int, int]:
+        found = estimate_of(ten, "bob")
+        assert found is not None
+        return found["t"], found["checkpoint"]
+
+    key = make_key(office, race=ten)[1]
+    time = {"bib": "2", "checkpoint": "5 km", "time": moment(ten, 100).isoformat()}
+    stored = client.post(
+        "/api/v1/races/ten/splits",
+        {"splits": [time]},
+        content_type="application/json",
+        headers={"authorization": f"Bearer {key}"},
+    )
+    assert stored.json()["new"] == 1
+    stops = {stop.name: stop.pk for stop in ten.checkpoints.all()}
+    assert seen_at() == (milliseconds(moment(ten, 100)), stops["7.5 km"])
+
+    local = moment(ten, 112).astimezone(ZoneInfo(ten.timezone))
+    row = {
+        "entry": bob.pk,
+        "checkpoint": stops["7.5 km"],
+        "pass_number": 1,
+        "time_0": f"{local:%Y-%m-%d}",
+        "time_1": f"{local:%H:%M:%S}",
+    }
+    form = {"bib": "2", "status": "started", "shows_estimate": "on"}
+    counts = {"splits-TOTAL_FORMS": 1, "splits-INITIAL_FORMS": 0}
+    client.post(
+        f"/admin/runners/entry/{bob.pk}/change/",
+        form | counts | {f"splits-0-{name}": value for name, value in row.items()},
+    )
+    at = milliseconds(local.replace(microsecond=0))
+    assert seen_at() == (at, stops["Finish"])
 
 
 @pytest.mark.parametrize("status", ["finished", "dnf", "registered"])
