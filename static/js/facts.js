@@ -16,6 +16,8 @@ const LOW_BATTERY_PERCENT = 20;
 // A greater uncertainty of a position is shown as text and as a ring on the map, as on
 // the server.
 const UNCERTAIN_M = 20;
+// Greater than any rank.
+const UNRANKED = 1_000_000;
 
 /**
  * @typedef {import("./store.js").Runner} Runner
@@ -55,6 +57,18 @@ export function ranks(runners) {
     });
   }
   return ranks;
+}
+
+/**
+ * Return a number by which a list of runners is sorted: finishers, then those in the race,
+ * then lost signals, each by rank.
+ * @param {Runner} runner
+ * @param {number | null | undefined} rank the one that the list shows
+ * @param {boolean} isLost
+ */
+export function orderKey({ state }, rank, isLost) {
+  const part = isLost ? 2 : state === "finished" ? 0 : 1;
+  return part * UNRANKED * 2 + (rank ?? UNRANKED);
 }
 
 const ordinals = new Intl.PluralRules(language, { type: "ordinal" });

@@ -1,17 +1,16 @@
 // The list beside the map, which shows all runners of the map and is usable by keyboard.
 
 import { find, setAttribute, setText } from "./dom.js";
-import { ordinal, ranks } from "./facts.js";
+import { ordinal, orderKey, ranks } from "./facts.js";
 import { distance, label, pace, textOn } from "./format.js";
 import { gettext, language, ngettext } from "./language.js";
 import { dataState, describe } from "./liveness.js";
 
 // Limit of rows in the document. Search finds the other runners.
 const ROW_LIMIT = 200;
-// How often rows may be reordered. Otherwise they would move away from the pointer.
-const REORDER_EVERY_MS = 5000;
-// How long ranks are kept, so that a search does not wait for those of thousands.
-const RANKED_FOR_MS = 1000;
+// How often ranks are computed and rows reordered by them, which would otherwise move away
+// from a finger.
+const RANK_EVERY_MS = 5000;
 
 const names = new Intl.Collator(language, { numeric: true, sensitivity: "base" });
 
@@ -41,10 +40,16 @@ export class RunnerList {
   #stop;
   /** @type {string[]} codes of everyone, as they stand */
   #order = [];
-  #orderedAt = -Infinity;
   /** @typedef {Map<string, number>} Ranks */
-  /** @type {{at: number, all: Ranks, group: import("./groups.js").Group | null, inGroup: Ranks}} */
-  #ranks = { at: -Infinity, all: new Map(), group: null, inGroup: new Map() };
+  /**
+   * @type {{
+   *   at: number, runners: number, all: Ranks, group: import("./groups.js").Group | null,
+   *   inGroup: Ranks,
+   * }} `runners`: how many there were
+   */
+  #ranks = { at: -Infinity, runners: 0, all: new Map(), group: null, inGroup: new Map() };
+  // The ranks by which everyone stands.
+  #orderedBy = this.#ranks;
   /** @type {Map<string, {name: string, bib: string | null, text: string}>} by code */
   #texts = new Map();
   #icons;
@@ -91,10 +96,12 @@ export class RunnerList {
     const mine = runners.filter((runner) => isCard(runner) && isFound(runner));
     mine.sort(byName);
     // Everybody keeps their place while a search or a group hides some.
-    const ordered = this.#ordered(runners, now)
+    const { all: places, inGroup: placesInGroup } = this.#ranked(runners, group);
+    const rankOf = (/** @type {Runner} */ runner) =>
+      runner.state === "finished" ? result(runner)?.rank : places.get(runner.code);
+    const ordered = this.#ordered(runners, rankOf, now)
       .filter((runner) => !isCard(runner) && inGroup(runner) && isFound(runner));
     const shown = ordered.slice(0, ROW_LIMIT);
-    const { all: places, inGroup: placesInGroup } = this.#ranked(runners, group);
     /** @param {Runner} runner @param {number | null | undefined} rank @param {Lines | null} [more] */
     const show = (runner, rank, more = null) => {
       const row = this.#row(runner.code);
@@ -107,11 +114,11 @@ export class RunnerList {
       });
     };
     for (const runner of mine) {
-      show(runner, result(runner)?.rank ?? places.get(runner.code), lines(runner, now));
+      show(runner, rankOf(runner), lines(runner, now));
     }
     for (const runner of shown) {
-      const rank = group ? group.get(runner.code) : result(runner)?.rank;
-      show(runner, (runner.state === "finished" ? rank : null) ?? placesInGroup.get(runner.code));
+      const ranked = runner.state === "finished" ? group : placesInGroup;
+      show(runner, group ? ranked?.get(runner.code) : rankOf(runner));
     }
     if (this.#served) find("ul", this.#everyone).replaceChildren();
     this.#served = false;
@@ -171,10 +178,12 @@ export class RunnerList {
    */
   #ranked(runners, group) {
     const at = performance.now();
-    if (at - this.#ranks.at < RANKED_FOR_MS && group === this.#ranks.group) return this.#ranks;
+    const known = this.#ranks;
+    const isOld = at - known.at >= RANK_EVERY_MS || runners.length !== known.runners;
+    if (!isOld && group === known.group) return known;
     const all = ranks(runners);
     const inGroup = group ? ranks(runners.filter(({ code }) => group.has(code))) : all;
-    this.#ranks = { at, all, group, inGroup };
+    this.#ranks = { at, runners: runners.length, all, group, inGroup };
     return this.#ranks;
   }
 
@@ -192,23 +201,25 @@ export class RunnerList {
   }
 
   /**
-   * Sort by progress, or else by name, lost signals last. Unchanged while somebody uses
+   * Sort by the ranks that the rows show, lost signals last. Unchanged while somebody uses
    * the list.
    * @param {Runner[]} runners
+   * @param {(runner: Runner) => number | null | undefined} rankOf
    * @param {number} now
    */
-  #ordered(runners, now) {
-    const time = performance.now();
-    const busy = this.#list.matches(":hover, :focus-within");
+  #ordered(runners, rankOf, now) {
     runners = this.#asTheyStand(runners);
-    if (!busy && time - this.#orderedAt >= REORDER_EVERY_MS) {
+    const isBusy = this.#list.matches(":hover, :focus-within");
+    if (!isBusy && this.#orderedBy !== this.#ranks) {
       // The list is nearly sorted already, so sorting is fast.
-      const isLost = new Map(
-        runners.map((runner) => [runner, Number(dataState(runner, now) === "lost")]),
+      const keys = new Map(
+        runners.map((runner) => [
+          runner, orderKey(runner, rankOf(runner), dataState(runner, now) === "lost"),
+        ]),
       );
-      const lost = (/** @type {Runner} */ runner) => isLost.get(runner) ?? 0;
-      runners.sort((a, b) => lost(a) - lost(b) || byProgress(a, b));
-      this.#orderedAt = time;
+      const key = (/** @type {Runner} */ runner) => keys.get(runner) ?? 0;
+      runners.sort((a, b) => key(a) - key(b) || byProgress(a, b));
+      this.#orderedBy = this.#ranks;
     }
     this.#order = runners.map(({ code }) => code);
     return runners;

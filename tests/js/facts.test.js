@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { Arrivals } from "../../static/js/arrivals.js";
 import {
-  awayWords, categoryWords, finishWords, gapWords, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, ordinal, phoneWords,
+  awayWords, categoryWords, finishWords, gapWords, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, orderKey, ordinal, phoneWords,
   probableWords,
   rangeWords, ranks,
 } from "../../static/js/facts.js";
@@ -28,6 +28,19 @@ test("runners are ranked within their race, with equal ranks for equal progress"
     runner("ann", 900, { race: "other" }), runner("fay", null), runner("gil", 400, { state: "dnf" }),
   ]);
   assert.deepEqual([...found].sort(), [["bob", 2], ["cat", 2], ["dan", 4], ["eve", 1]]);
+});
+
+test("a list stands in the order of its ranks, with finishers first and lost signals last", () => {
+  const finished = { state: "finished" };
+  const places = { ann: 2, bob: 1, cat: 4, dan: 5, eve: 3 };
+  const ordered = [
+    runner("lou", 900), runner("dan", 400), runner("gil", 500, { state: "dnf" }),
+    runner("new", 21_100, finished), runner("ann", 21_100, finished), runner("cat", 300),
+    runner("bob", 21_000, finished), runner("eve", 200),
+  ].map((of) => ({ of, key: orderKey(of, places[of.code], of.code === "lou") }));
+  ordered.sort((a, b) => a.key - b.key);
+  const codes = ordered.map(({ of }) => of.code);
+  assert.deepEqual(codes, ["bob", "ann", "new", "eve", "cat", "dan", "gil", "lou"]);
 });
 
 test("runners in the race rank behind the finishers, whose progress has no rank", () => {
