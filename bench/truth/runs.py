@@ -129,7 +129,7 @@ def run_of(places: list[Place], course: Course, random: Random, event: str) -> T
         if not done and distance >= at:
             done = True
             if event == "car":
-                _drive(run, point, distance, scale, random, record)
+                drive(run, point, distance, scale, random, record)
                 return run
             began = len(run.xs)
             distance = _astray(event, distance, scale, point, speed, random, record)
@@ -191,7 +191,7 @@ def _astray(
     return back
 
 
-def _drive(
+def drive(
     run: TrueRun,
     point: Callable[[float], Place],
     distance: float,

@@ -15,8 +15,10 @@ from runners.models import (
     Alert,
     Chip,
     Entry,
+    LatestPosition,
     News,
     Passing,
+    Position,
     Race,
     Runner,
     Split,
@@ -30,6 +32,7 @@ from runners.timing.storage import (
     passings_recompute,
     passings_store,
 )
+from runners.units.earth import METRES_PER_DEGREE
 from tests.admin.test_races import form as race_form
 
 pytestmark = pytest.mark.django_db
@@ -132,24 +135,81 @@ def test_a_finish_mat_finishes_a_runner_until_its_station_is_corrected(
     assert (undone.status, undone.finished_at) == (Entry.Status.STARTED, None)
 
 
-@pytest.mark.parametrize(("apart", "uncertainty"), [(61, 0), (-90, 20), (90, 40)])
+@pytest.mark.parametrize(
+    ("place", "apart", "uncertainty", "is_flagged"),
+    [
+        ("1 km", 61, 0, True),
+        ("1 km", -90, 20, True),
+        ("1 km", 90, 40, False),
+        # Runners wait at the start, where a phone's time is only about right.
+        ("Start", -120, 0, False),
+    ],
+)
 def test_a_phone_that_disagrees_with_the_chip_is_an_item_on_the_desk(
-    office: Client, entry: Entry, apart: int, uncertainty: float
+    office: Client,
+    entry: Entry,
+    place: str,
+    apart: int,
+    uncertainty: float,
+    is_flagged: bool,
 ) -> None:
-    checkpoint = entry.race.checkpoints.get(name="1 km")
+    checkpoint = entry.race.checkpoints.get(name=place)
     phone_time = entry.race.start + timedelta(minutes=20, seconds=apart)
     Split.objects.create(
         entry=entry, checkpoint=checkpoint, time=phone_time, uncertainty=uncertainty
     )
-    store(entry.race, "1 km", "1", 20)
+    store(entry.race, place, "1", 20)
 
     split = Split.objects.get()
     assert split.time == entry.race.start + timedelta(minutes=20)
     assert (split.phone_time, split.phone_uncertainty) == (phone_time, uncertainty)
     desk = office.get(f"/admin/runners/race/{entry.race_id}/desk.json").json()
-    expected = {"checkpoint": "1 km", "seconds": apart}
-    disagrees = abs(apart) > 60 + uncertainty
-    assert desk["entries"][0]["disagrees"] == (expected if disagrees else None)
+    expected = {"checkpoint": place, "seconds": apart} if is_flagged else None
+    assert desk["entries"][0]["disagrees"] == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_flagged"),
+    [
+        # In a car, at the mat with a missed split, silent, and one false fix.
+        ((-20, 3_000), (20, 3_200), True),
+        ((-20, 950), (20, 1_050), False),
+        ((-200, 3_000), (20, 3_200), False),
+        ((-20, 950), (20, 3_200), False),
+    ],
+)
+def test_a_phone_far_from_the_mat_that_sees_the_chip_is_an_item_on_the_desk(
+    office: Client,
+    entry: Entry,
+    before: tuple[int, float],
+    after: tuple[int, float],
+    is_flagged: bool,
+) -> None:
+    passed = entry.race.start + timedelta(minutes=20)
+    course = Course(entry.race.line, entry.race.length)
+    mat = course.point_at(1_000)
+    for seconds, along in (before, after):
+        LatestPosition.objects.update_or_create(
+            runner=entry.runner,
+            defaults={
+                "recorded_at": passed + timedelta(seconds=seconds),
+                "contact_at": passed,
+                "lat": mat[0] + (along - 1_000) / METRES_PER_DEGREE,
+                "lng": mat[1],
+            },
+        )
+        latest = LatestPosition.objects.get()
+        Position.objects.create(
+            runner=entry.runner,
+            recorded_at=latest.recorded_at,
+            stored_at=passed,
+            lat=latest.lat,
+            lng=latest.lng,
+        )
+    store(entry.race, "1 km", "1", 20)
+    desk = office.get(f"/admin/runners/race/{entry.race_id}/desk.json").json()
+    expected = {"checkpoint": "1 km", "metres": 2_000} if is_flagged else None
+    assert desk["entries"][0]["disagrees"] == expected
 
 
 def test_without_its_mat_a_split_is_the_phones_again(entry: Entry) -> None:

@@ -56,6 +56,8 @@ test("a phone that disagrees with the chip is trouble, also after the finish", (
   assert.ok(shows({ disagrees, status: "finished" }, "trouble"));
   assert.ok(shows({ disagrees }, "disagrees") && !shows({}, "disagrees"));
   assert.equal(disagreement(row({ disagrees })), "phone 20 min before the chip at 5 km");
+  const away = { checkpoint: "5 km", metres: 1230 };
+  assert.equal(disagreement(row({ disagrees: away })), "phone 1.2 km away when the chip was at 5 km");
   assert.equal(disagreement(row()), "");
 });
 

@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Length
 from django.utils import timezone
 
+from runners.admin.desk.disagreements import disagreements
 from runners.models import (
     Entry,
     LatestPosition,
@@ -18,7 +19,6 @@ from runners.models import (
     Race,
     RunnerToken,
     Sos,
-    Split,
 )
 from runners.models.sos import SosQuerySet
 from runners.positions.running import live_status
@@ -34,9 +34,6 @@ from runners.rights.roles import (
 LATELY = timedelta(hours=6)
 # Limit of these phones, because there may be many in open mode.
 MOST_UNASSIGNED = 200
-# A phone and a mat disagree if their times of a split differ by more than this, beyond
-# the uncertainty of the phone's: the chip or the phone is carried by somebody else.
-DISAGREE_S = 60.0
 # Whether signals of a moment are shown.
 Shows: TypeAlias = Callable[[datetime], bool]
 
@@ -46,7 +43,7 @@ def _always(moment: datetime) -> bool:
 
 
 def desk_of(race: Race, user: AnyUser) -> dict[str, Any]:
-    """Return all data of the desk, times in milliseconds. Causes nine queries.
+    """Return all data of the desk, times in milliseconds. Causes 9 to 11 queries.
 
     Positions are included only for those who may see them, that of a call for help
     for those who may handle it. Organisers of single races see of phones only what was
@@ -94,24 +91,6 @@ def desk_of(race: Race, user: AnyUser) -> dict[str, Any]:
             for sos in open_calls(race, user)
         ],
     }
-
-
-def disagreements(race: Race) -> dict[int, dict[str, Any]]:
-    """Map entries to the last checkpoint where phone and mat disagree.
-
-    `seconds` are those by which the phone was later, or earlier if negative.
-    """
-    both = Split.objects.filter(entry__race=race, by_mat=True, phone_time__isnull=False)
-    found = {}
-    for split in both.select_related("checkpoint").order_by("time"):
-        assert split.phone_time is not None
-        seconds = (split.phone_time - split.time).total_seconds()
-        if abs(seconds) > DISAGREE_S + split.phone_uncertainty:
-            found[split.entry_id] = {
-                "checkpoint": split.checkpoint.name,
-                "seconds": round(seconds),
-            }
-    return found
 
 
 def unassigned(race: Race, user: AnyUser, now: datetime) -> Iterable[RunnerToken]:

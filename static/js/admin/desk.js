@@ -40,7 +40,7 @@ const SHAPES = { live: "●", delayed: "◐", stale: "○", lost: "◌", "no fix
  * @property {string} reason
  * @property {number | null} refused_at
  * @property {boolean} [tested] for those who issue tokens, of runners whom they manage
- * @property {{checkpoint: string, seconds: number} | null} [disagrees]
+ * @property {{checkpoint: string, seconds?: number, metres?: number} | null} [disagrees]
  *
  * @typedef {{
  *   time: number, entries: Row[], unassigned: Row[], sos: import("./sos.js").Sos[],
@@ -152,7 +152,10 @@ export function refusal(row, now) {
  */
 export function disagreement({ disagrees }) {
   if (!disagrees) return "";
-  const { checkpoint, seconds } = disagrees;
+  const { checkpoint, seconds = 0, metres } = disagrees;
+  if (metres !== undefined) {
+    return `phone ${(metres / 1000).toFixed(1)} km away when the chip was at ${checkpoint}`;
+  }
   const side = seconds > 0 ? "after" : "before";
   return `phone ${long(Math.abs(seconds) * 1000)} ${side} the chip at ${checkpoint}`;
 }

@@ -1,0 +1,90 @@
+"""Finds runners whose phone and chip are not in the same place.
+
+Somebody else carries one of them, or the phone is in a car.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Case, OuterRef, QuerySet, Subquery, When
+
+from runners.models import Checkpoint, Position, Race, Split
+from runners.races.progress.state import metres_between
+from runners.races.race_data import ground_of
+
+# A phone and a mat disagree if their times of a split differ by more than this, beyond
+# the uncertainty of the phone's,
+DISAGREE_S = 60.0
+# or if the phone has not passed the mat, and both its last fix before the chip did and
+# its first one after are this far from it. Both have to be this recent, in which time
+# a runner cannot come from so far; a single fix may be false.
+DISAGREE_M = 500.0
+RECENT = timedelta(seconds=60)
+
+
+def disagreements(race: Race) -> dict[int, dict[str, Any]]:
+    """Map entries to the last checkpoint where phone and mat disagree.
+
+    `seconds` are those by which the phone was later, or earlier if negative. If it has
+    not passed the checkpoint, `metres` are its distance from there instead. Causes one
+    query, and two more if a phone has missed a checkpoint.
+    """
+    splits = list(_splits_with_fixes(race))
+    positions = Position.objects.in_bulk(
+        pk for split in splits for pk in (split.before, split.after) if pk is not None
+    )
+    found: dict[int, dict[str, Any]] = {}
+    for split in splits:
+        if split.phone_time is not None:
+            apart = _seconds_apart(split, split.phone_time)
+        else:
+            around = [positions.get(split.before), positions.get(split.after)]
+            apart = _metres_apart(race, split, [one for one in around if one])
+        if apart:
+            found[split.entry_id] = {"checkpoint": split.checkpoint.name} | apart
+    return found
+
+
+def _splits_with_fixes(race: Race) -> QuerySet[Any]:
+    """Return the splits by mat of runners with phones, by time.
+
+    Those that the phone has missed have `before` and `after`, the primary keys of the
+    fixes around them. The start is left out: runners wait there, and a phone takes a
+    step of the crowd for the start.
+    """
+    drawn = Position.objects.filter(runner=OuterRef("entry__runner"), held=False)
+    before = drawn.filter(recorded_at__lte=OuterRef("time")).order_by("-recorded_at")
+    after = drawn.filter(recorded_at__gt=OuterRef("time")).order_by("recorded_at")
+    return (
+        Split.objects.filter(entry__race=race, by_mat=True)
+        .exclude(phone_time=None, entry__runner__latest=None)
+        .exclude(checkpoint__kind=Checkpoint.Kind.START)
+        .annotate(before=_if_missed(before), after=_if_missed(after))
+        .select_related("checkpoint")
+        .order_by("time")
+    )
+
+
+def _if_missed(positions: QuerySet[Position]) -> Case:
+    return Case(When(phone_time=None, then=Subquery(positions.values("pk")[:1])))
+
+
+def _seconds_apart(split: Split, phone_time: datetime) -> dict[str, int] | None:
+    seconds = (phone_time - split.time).total_seconds()
+    is_apart = abs(seconds) > DISAGREE_S + split.phone_uncertainty
+    return {"seconds": round(seconds)} if is_apart else None
+
+
+def _metres_apart(
+    race: Race, split: Split, around: Sequence[Position]
+) -> dict[str, int] | None:
+    recent = [one for one in around if abs(one.recorded_at - split.time) <= RECENT]
+    course = ground_of(race).course if len(recent) == 2 else None
+    if course is None:
+        return None
+    mat = course.point_at(split.checkpoint.distance)
+    metres = min(metres_between(*mat, one.lat, one.lng) for one in recent)
+    return {"metres": round(metres)} if metres > DISAGREE_M else None
