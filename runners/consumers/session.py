@@ -54,8 +54,12 @@ logger = logging.getLogger(__name__)
 FRAME_LIMIT: int = settings.SPECTATE_FRAME_LIMIT
 # Seconds from the handshake to the first valid message.
 FIRST_MESSAGE: int = settings.SPECTATE_FIRST_MESSAGE
-# Messages refused in a row for their rate before the socket is closed.
+# Messages refused for their rate, less those accepted since, before the socket is
+# closed.
 TOO_FAST_LIMIT = 100
+# How long the next messages of a socket wait after a refusal for their rate. Meanwhile
+# nothing is read from it: otherwise answering a flood takes a third of a core.
+PAUSE_S = 0.25
 # The rate of one socket: messages other than positions, and each runner or race that
 # one names, as each may cause an error and a read.
 COMMANDS_PER_S = 50.0
@@ -150,10 +154,11 @@ class Session:
         self.tasks: set[asyncio.Task[None]] = set()
         # The counts that include this socket: of its user, token and links.
         self.socket_counts: list[tuple[str, int]] = []
-        self.refused_in_a_row: Counter[Bucket] = Counter()
+        self.refused_by_rate: Counter[Bucket] = Counter()
         self.command_limit = Bucket(COMMANDS_PER_S, COMMAND_BURST)
         self._silence_timer: asyncio.TimerHandle | None = None
         self._handling = False
+        self._is_too_fast = False
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Serve the socket until it closes."""
@@ -178,6 +183,9 @@ class Session:
                         await rest
                 if (rest := self._dialect.handled()) is not None:
                     await rest
+                if self._is_too_fast:
+                    self._is_too_fast = False
+                    await asyncio.sleep(PAUSE_S)
         except Exception:
             logger.exception("A websocket was closed after an error")
             self.outbox.close(INTERNAL_ERROR)
@@ -490,11 +498,16 @@ class Session:
         """Count against a rate; raises `CodedError`."""
         wait = bucket.take(count)
         if not wait:
-            self.refused_in_a_row.pop(bucket, None)
+            # Of a flood, some are accepted after each pause.
+            if 0 < self.refused_by_rate[bucket] <= TOO_FAST_LIMIT:
+                self.refused_by_rate[bucket] -= 1
             return
-        self.refused_in_a_row[bucket] += 1
-        if self.refused_in_a_row[bucket] > TOO_FAST_LIMIT:
+        self.refused_by_rate[bucket] += 1
+        if self.refused_by_rate[bucket] > TOO_FAST_LIMIT:
             self.outbox.close(TOO_FAST)
+        else:
+            # Without backpressure, what is sent meanwhile would fill the memory.
+            self._is_too_fast = self.writer.has_backpressure
         raise CodedError("rate.limited", detail, after=math.ceil(wait * 1000))
 
     # -- tasks

@@ -60,6 +60,8 @@ class TransportWriter:
 
     __slots__ = ("_inbox", "_protocol", "behind", "on_drained", "on_texts")
 
+    has_backpressure = True
+
     def __init__(self, protocol: FrameProtocol) -> None:
         self._protocol = protocol
         self._inbox: Inbox = protocol.queue

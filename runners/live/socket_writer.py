@@ -23,7 +23,8 @@ class SocketWriter(Protocol):
     `behind`: the peer is slow, and frames written now would be buffered. `on_drained`
     is called each time that a socket that was behind has caught up. `on_texts` is
     called with messages that arrive while `receive` waits, and returns how many of them
-    it has handled; the others are received as usual.
+    it has handled; the others are received as usual. `has_backpressure`: the server
+    stops reading from the peer while its messages are not received.
     """
 
     on_drained: Callable[[], None]
@@ -31,6 +32,9 @@ class SocketWriter(Protocol):
 
     @property
     def behind(self) -> bool: ...
+
+    @property
+    def has_backpressure(self) -> bool: ...
 
     def take_texts(self) -> Sequence[str]:
         """Return the next messages that have been received already, oldest first."""
@@ -47,6 +51,8 @@ class SocketWriter(Protocol):
 
 class AsgiWriter:
     """Queues frames for ASGI `send`, for servers without the extension."""
+
+    has_backpressure = False
 
     def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         self.on_drained: Callable[[], None] = _nothing

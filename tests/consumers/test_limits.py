@@ -8,14 +8,19 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from runners.consumers import session, speak
 from runners.consumers.session import COMMANDS_PER_S
+from runners.live.socket_writer import EXTENSION
+from runners.serving.process import Process
 from tests.clients import seed_client, typed_client
 from tests.factories.people import make_phone
+from tests.live.socket_writers import RecordingWriter
 from tests.servers import Kind, Server
 
 TYPED = Subprotocol("spectate.v1")
@@ -195,3 +200,34 @@ async def test_only_handshakes_with_wrong_tokens_are_delayed(
     # The next request waits for five seconds.
     async with seed_client(wrong_url) as mallory, typed_client(small.ws_url, token):
         assert mallory.connection.close_code is None
+
+
+async def test_nothing_is_read_for_a_while_after_a_refusal(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answering a flood costs more than sending it."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(session, "COMMAND_BURST", 2.0)
+    monkeypatch.setattr(session.asyncio, "sleep", sleep)
+    ping = {"type": "websocket.receive", "text": '{"type": "ping"}'}
+    messages = [{"type": "websocket.connect"}, *[ping] * 5]
+    writer = RecordingWriter()
+    writer.has_backpressure = True
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0) if messages else {"type": "websocket.disconnect"}
+
+    scope = {
+        "type": "websocket",
+        "path": "/",
+        "headers": [],
+        "query_string": b"",
+        "subprotocols": ["spectate.v1"],
+        "extensions": {EXTENSION: writer},
+    }
+    await speak(scope, receive, AsyncMock())
+    assert pauses.count(session.PAUSE_S) == 3

@@ -14,7 +14,7 @@ class RecordingWriter:
     """A `SocketWriter` whose peer reads only while `behind` is false."""
 
     def __init__(self) -> None:
-        self.behind = False
+        self.behind = self.has_backpressure = False
         self.on_drained: Callable[[], None] = lambda: None
         self.on_texts: Callable[[Sequence[str]], int] = handle_none
         self.writes: list[Sequence[bytes]] = []
