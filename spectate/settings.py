@@ -273,6 +273,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "runners.views.throttle.slow_failures",
     "runners.views.share_header.share_header",
+    "runners.views.turns.in_turn",
     "runners.views.policy.content_policy",
     "runners.views.errors.json_errors",
     "runners.api.problems.api_errors",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
@@ -29,9 +30,13 @@ from runners.subscriptions.arrival_reads import ArrivalReads
 from runners.subscriptions.runner_reads import RunnerReads
 from runners.subscriptions.topic_registry import TopicRegistry
 
-# Delays of the answers to wrong tokens and share links of an address.
+# Delays of the answers to wrong tokens and share links of an address, and to requests
+# that are too many.
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 5.0
+# How long a thread may keep the interpreter while the event loop waits for it. Python's
+# 5 ms delay each step of the loop by a multiple of that while threads make pages.
+SWITCH_INTERVAL_S = 0.001
 
 
 class Source(Protocol):
@@ -81,6 +86,8 @@ class Process:
         )
         # By address: of tokens and share links.
         self.wrong_secrets = Failures(FIRST_WAIT_S, LONGEST_WAIT_S)
+        # By network: of requests that are too many.
+        self.refusals = Failures(FIRST_WAIT_S, LONGEST_WAIT_S)
         self.notifier = Notifier()
         self.webhooks = WebhookSender()
         self.operator_socket = OperatorSocket(self.access_monitor.sockets)
@@ -90,6 +97,7 @@ class Process:
 
     async def start(self) -> None:
         """Start notifications, the operator's socket, daily work and the sources."""
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         self.notifier.start()
         self.webhooks.start()
         await self.operator_socket.open()

@@ -11,6 +11,8 @@ from django.utils.decorators import async_only_middleware
 from runners import database
 from runners.models import ShareLink
 from runners.rights.share_links import LinkError, LinkLocked, open_link
+from runners.serving import process
+from runners.views.turns import network
 
 # The headers for a share link and for its PIN, because logs contain URLs.
 SHARE_HEADER = "Spectate-Share"
@@ -41,6 +43,9 @@ def share_header(get_response: GetResponse) -> GetResponse:
                 )
             except LinkError as error:
                 request.share_link = error  # type: ignore[attr-defined]
+                # Guesses of PINs are limited by their lock.
+                if error.code != "share.pin" and process.is_current():
+                    await process.current().wrong_secrets.delay(network(request))
             except database.DatabaseUnavailable:
                 return database_unavailable()
             else:

@@ -1,13 +1,16 @@
-"""Delays the responses to wrong PINs."""
+"""Delays the responses to wrong PINs, and refusals."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import async_only_middleware
 
 from runners.rights.failures import Failures
+from runners.serving import process
+from runners.views.turns import network
 
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -29,8 +32,9 @@ def record_failure(request: HttpRequest, name: str) -> None:
 def slow_failures(get_response: GetResponse) -> GetResponse:
     """Delay the response to a wrong PIN, longer after each failure.
 
-    Successful attempts are not delayed. First in MIDDLEWARE, outside of everything that
-    needs a thread, so that no thread sleeps.
+    Successful attempts are not delayed. Requests that are too many (429) are, because
+    programs that repeat them at once would occupy the process. First in MIDDLEWARE,
+    outside of everything that needs a thread, so that no thread sleeps.
     """
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:
@@ -38,6 +42,11 @@ def slow_failures(get_response: GetResponse) -> GetResponse:
         name = getattr(request, "failed_name", None)
         if name is not None:
             await failures.delay(name)
+        elif (
+            response.status_code == HTTPStatus.TOO_MANY_REQUESTS
+            and process.is_current()
+        ):
+            await process.current().refusals.delay(network(request))
         return response
 
     return middleware

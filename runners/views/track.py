@@ -118,7 +118,7 @@ def _conditional(
     etag = quote_etag(f"{state['n']} {state['last']} {what}")
     response: HttpResponseBase = get_conditional_response(
         request, etag=etag
-    ) or track_response(file, positions)
+    ) or track_response(request, file, positions)
     response["ETag"] = etag
     patch_cache_control(response, private=True, no_cache=True)
     return response

@@ -6,7 +6,9 @@ parallel take 1 GB.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
@@ -15,16 +17,21 @@ from xml.sax.saxutils import escape
 import orjson
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import QuerySet
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from runners import database
 from runners.models import Position, Runner
 from runners.positions.retention import needed
 from runners.units.clock import milliseconds
+from runners.views.turns import Turns, network
 
-# The points of one part.
+# The points of one part, and of the first one, which is read with the request.
 PART = 2_000
+FIRST_PART = 200
+# Exports are continued one part at a time, and rest as long as a part has taken: half
+# of a core at most, however many they are.
+_exports = Turns(1)
 # Longer than between two fixes of one segment.
 SILENCE = timedelta(minutes=10)
 
@@ -148,7 +155,7 @@ class TrackGpx:
         height = "" if altitude is None else f"<ele>{altitude:.2f}</ele>"
         return (
             f'{segment}<trkpt lat="{lat:.7f}" lon="{lng:.7f}">{height}'
-            f"<time>{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z</time>"
+            f"<time>{at.isoformat(timespec='milliseconds').removesuffix('+00:00')}Z</time>"
             "</trkpt>\n"
         )
 
@@ -157,18 +164,21 @@ class TrackGpx:
         return segment + b"</trk>\n</gpx>\n"
 
 
-def track_response(file: TrackFile, positions: QuerySet[Position]) -> HttpResponseBase:
+def track_response(
+    request: HttpRequest, file: TrackFile, positions: QuerySet[Position]
+) -> HttpResponseBase:
     """Return a response with a track, streamed if it is long.
 
     The first part is read before the response, so that an unavailable database is a
     reply.
     """
-    first = _part(file, positions, None)
+    first = _part(file, positions, FIRST_PART)
     if first.last is None:
         body = file.start() + first.written + file.end()
         return HttpResponse(body, content_type=file.content_type)
     return StreamingHttpResponse(
-        _stream(file, positions, first), content_type=file.content_type
+        _stream(network(request), file, positions, first),
+        content_type=file.content_type,
     )
 
 
@@ -180,22 +190,28 @@ class Part(NamedTuple):
 
 
 def _part(
-    file: TrackFile, positions: QuerySet[Position], after: datetime | None
+    file: TrackFile,
+    positions: QuerySet[Position],
+    most: int,
+    after: datetime | None = None,
 ) -> Part:
     if after is not None:
         positions = positions.filter(recorded_at__gt=after)
     rows: Any = positions.order_by("recorded_at").values_list(*file.columns)
-    points = list(rows[:PART])
+    points = list(rows[:most])
     written = file.part(points) if points else b""
-    return Part(written, points[-1][0] if len(points) == PART else None)
+    return Part(written, points[-1][0] if len(points) == most else None)
 
 
 async def _stream(
-    file: TrackFile, positions: QuerySet[Position], part: Part
+    network: str, file: TrackFile, positions: QuerySet[Position], part: Part
 ) -> AsyncIterator[bytes]:
     yield file.start() + part.written
     while part.last is not None:
-        # One after the other, in the thread for long work: others read meanwhile.
-        part = await database.work(_part, file, positions, part.last)
+        # In the thread for long work: others read meanwhile.
+        async with _exports.turn(network):
+            began = time.monotonic()
+            part = await database.work(_part, file, positions, PART, part.last)
+            await asyncio.sleep(time.monotonic() - began)
         yield part.written
     yield file.end()

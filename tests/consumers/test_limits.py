@@ -212,7 +212,7 @@ async def test_nothing_is_read_for_a_while_after_a_refusal(
         pauses.append(seconds)
 
     monkeypatch.setattr(session, "COMMAND_BURST", 2.0)
-    monkeypatch.setattr(session.asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     ping = {"type": "websocket.receive", "text": '{"type": "ping"}'}
     messages = [{"type": "websocket.connect"}, *[ping] * 5]
     writer = RecordingWriter()

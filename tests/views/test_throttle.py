@@ -6,15 +6,19 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
-from django.test import AsyncClient
+from django.http import HttpRequest, HttpResponse
+from django.test import AsyncClient, RequestFactory
 from django.utils import timezone
 
 from runners.models import Runner, ShareLink
 from runners.rights import failures as failures_module
 from runners.rights.failures import Failures
-from runners.views.throttle import failures
+from runners.serving.process import Process
+from runners.views.throttle import failures, slow_failures
+from tests.factories.people import make_link
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +83,32 @@ def test_the_delay_has_a_maximum() -> None:
     waits = [recorded.add("alice") for _ in range(2_000)]
     assert waits == sorted(waits)
     assert (waits[0], waits[-1]) == (0.1, 5)
+
+
+async def test_requests_that_are_too_many_are_delayed(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delay = AsyncMock()
+    monkeypatch.setattr(process.refusals, "delay", delay)
+    for status, delayed in ((200, 0), (429, 1)):
+
+        async def view(request: HttpRequest, status: int = status) -> HttpResponse:
+            return HttpResponse(status=status)
+
+        request = RequestFactory().get("/", REMOTE_ADDR="2001:db8::7")
+        assert (await slow_failures(view)(request)).status_code == status
+        assert delay.await_count == delayed
+    delay.assert_awaited_with("2001:db8::/64")
+
+
+async def test_wrong_share_links_are_delayed_by_network(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delay = AsyncMock()
+    monkeypatch.setattr(process.wrong_secrets, "delay", delay)
+    bob = await Runner.objects.acreate(code="bob", name="Bob")
+    _, token = await asyncio.to_thread(make_link, bob)
+    for link, status in ((token, 200), ("guess", 404)):
+        answer = await AsyncClient().get("/live.json", headers={"Spectate-Share": link})
+        assert answer.status_code == status
+    delay.assert_awaited_once_with("127.0.0.1")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import timedelta
 from typing import Any
@@ -168,13 +169,22 @@ async def test_a_long_track_is_sent_in_parts(
 ) -> None:
     visitor = AsyncClient()
     at_once = await visitor.get(f"/runners/bob/{path}")
+    monkeypatch.setattr(track_files, "FIRST_PART", 25)
     monkeypatch.setattr(track_files, "PART", 25)
     streamed = await visitor.get(f"/runners/bob/{path}")
     assert isinstance(streamed, StreamingHttpResponse)
+    rests: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", rest)
     parts = [part async for part in streamed]
     database.close_connections()
     # Five parts, the last one of a single point, and the end.
     assert len(parts) == 6
+    # After each part but the first, a rest as long as it took.
+    assert len(rests) == 4 and all(rests)
     if "detail" in path:
         seen = json.loads(b"".join(parts))["points"]
         assert {tuple(p) for p in at_once.json()["points"]} <= set(map(tuple, seen))

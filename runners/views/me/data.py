@@ -33,7 +33,7 @@ R = TypeVar("R", bound=HttpResponseBase)
 @require_safe
 @own_runner
 def export_json(request: HttpRequest, runner: Runner) -> HttpResponseBase:
-    response = track_response(ExportJson(runner), runner.positions.all())
+    response = track_response(request, ExportJson(runner), runner.positions.all())
     return _as_file(response, f"{runner.code}.json")
 
 
@@ -41,7 +41,7 @@ def export_json(request: HttpRequest, runner: Runner) -> HttpResponseBase:
 @own_runner
 def export_gpx(request: HttpRequest, runner: Runner) -> HttpResponseBase:
     response = track_response(
-        TrackGpx(runner.name), runner.positions.filter(held=False)
+        request, TrackGpx(runner.name), runner.positions.filter(held=False)
     )
     return _as_file(response, f"{runner.code}.gpx")
 
