@@ -55,7 +55,8 @@ def note_speed(
     before = next((old for old in trail if _is_ride(old, there, most)), None)
     if before is None:
         state.fast = None
-        if sure:
+        # A single place beside the course may be false.
+        if sure and (distance is not None or state.status == "off_course"):
             state.trail = (*trail[1 - TRAIL_LENGTH :], now)
         return
     if state.rode or not fast:
