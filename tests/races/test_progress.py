@@ -23,6 +23,8 @@ from tests.races.bob import (
 )
 from tests.races.runs import GUN, Fix
 
+OUT_AND_BACK_10 = course((0, 0), (5_000, 0), (0, 0))
+
 # -- on the course
 
 
@@ -189,6 +191,72 @@ def test_a_false_fix_of_a_slow_phone_loses_no_lap(back: int) -> None:
 
     assert state.progress == pytest.approx(12_600, abs=1)
     assert [passing.mark for passing in splits(seen)] == [0, 1, 2]
+
+
+def every_ten_minutes(line: Course, *distances: float) -> list[Fix]:
+    """Return the fixes of a slow phone, the first at 600 s."""
+    return [
+        Fix(GUN + 600_000 * number, *line.point_at(distance))
+        for number, distance in enumerate(distances, start=1)
+    ]
+
+
+def test_a_false_fix_far_from_the_course_is_no_ride() -> None:
+    run = every_ten_minutes(OUT_AND_BACK_10, 2_000, 4_000, 6_000, 8_000, *[10_000] * 3)
+    run[2] = at(1_800, 4_000, 4_000)
+    state, _ = follow(guide(OUT_AND_BACK_10), run)
+
+    assert state.status == "finished"
+
+
+def test_who_stands_at_the_end_of_a_lap_runs_no_lap() -> None:
+    laps = course((0, 0), *[(600, 0), (600, 600), (0, 600), (0, 0)] * 4)
+    run = every_ten_minutes(laps, 1_800, 3_600, 5_400, *[7_200] * 4)
+    state, seen = follow(guide(laps, 9_000), run)
+
+    assert state.status == "started"
+    assert seen[-1].progress == pytest.approx(7_200, abs=20)
+
+
+@pytest.mark.parametrize(("pace", "finishes"), [(3.3, True), (4.0, False)])
+def test_who_comes_to_the_finish_faster_than_they_run_was_driven(
+    pace: float, finishes: bool
+) -> None:
+    run = running(STRAIGHT, 0, 1_500, step=30)
+    arrival = 1_500 + round(5_500 / pace)
+    fixes = [*run, *(at(arrival + s, 10_000 + s / 10) for s in range(0, 600, 30))]
+    state, _ = follow(guide(STRAIGHT), fixes)
+
+    assert (state.status == "finished") is finishes
+
+
+def test_fixes_beside_the_course_of_a_slow_phone_do_not_stop_the_progress() -> None:
+    run = [at(s, 3.0 * s, accuracy=5.0) for s in range(120, 1_000, 120)]
+    aside = [at(s, 3.0 * s, 48, accuracy=5.0) for s in range(1_080, 1_500, 120)]
+    state, seen = follow(guide(STRAIGHT), [*run, *aside])
+
+    assert state.status == "started"
+    assert seen[-1].progress == pytest.approx(3.0 * 1_440, abs=300)
+
+
+def test_a_silence_after_the_first_fix_does_not_slow_a_runner_down() -> None:
+    line = course((0, 0), (8_500, 0), (0, 0))
+    gun, *late = (
+        Fix(GUN + 1000 * s, *line.point_at(4.1 * s)) for s in (160, 3_200, 3_700)
+    )
+    state, seen = follow(guide(line), [gun, *late])
+
+    assert [one.progress for one in seen] == pytest.approx(
+        [656, 13_120, 15_170], abs=20
+    )
+
+
+def test_the_first_fix_of_a_slow_phone_may_be_just_after_the_line() -> None:
+    state, seen = follow(
+        guide(STRAIGHT), [at(19, 10), at(1_200, 4_000), at(1_800, 6_000)]
+    )
+
+    assert [passing.mark for passing in splits(seen)] == [0]
 
 
 def test_a_fix_with_accuracy_over_100_m_is_held_until_a_better_one() -> None:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from runners.races.line import Line, Place
-from runners.races.progress.motion import Motion, moved, surprise
+from runners.races.progress.motion import Motion, Pace, moved, surprise
 from runners.races.progress.observation import Observation
 from runners.races.progress.state import Hypothesis
 
@@ -87,21 +87,22 @@ class Mixture:
         hypotheses: Iterable[Hypothesis],
         now: Observation,
         seconds: float,
-        usual: float,
+        pace: Pace,
         reach: tuple[float, float],
     ) -> tuple[list[Hypothesis], float]:
         """Return the hypotheses after a fix, and its least distance from the line.
 
-        `usual` is the runner's pace in m/s, and `reach` the range in metres within
-        which a jump is possible.
+        `pace` is the runner's average, and `reach` the range in metres within which a
+        jump is possible.
         """
+        usual = pace.usual
         misfit = MISFIT_COST * min(1.0, seconds / FITTING_S)
         repeats = max(1.0, LASTING_S / seconds)
         found: list[Hypothesis] = []
         beside = math.inf
         fits = False
         for hypothesis in hypotheses:
-            motion = moved(hypothesis[:5], seconds, usual)
+            motion = moved(hypothesis[:5], seconds, pace)
             branches, nearest = self._branches(
                 hypothesis, motion, now, now.noise * repeats, seconds, usual, reach[1]
             )

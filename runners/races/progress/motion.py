@@ -7,9 +7,12 @@ also stop and go. A Kalman filter of this process estimates position and pace to
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
-# The pace of an unknown runner, which weighs as much as this time of their own running.
+# The pace of an unknown runner, its standard deviation among runners, and the time of
+# their own running that weighs as much.
 USUAL_PACE_MPS = 2.8
+USUAL_SPREAD_MPS = 0.7
 USUAL_WEIGHT_S = 150.0
 # The standard deviation of a pace from the runner's average: a share of the average and
 # a constant, which persist for PACE_MEMORY_S.
@@ -22,6 +25,10 @@ WANDER_MEMORY_S = 10.0
 # A runner who rests falls behind by about this share of the usual distance.
 REST_SHARE = 0.5
 REST_COST = 6.0
+# Over more than LONG_S nobody is faster than their own average by more than this.
+LONG_S = 240.0
+FASTEST_SHARE = 1.25
+FAST_SLACK_M = 50.0
 # Runners go back along the course by about this distance.
 BACK_M = 100.0
 RUNNERS_TOP_SPEED_MPS = 12.5
@@ -38,14 +45,30 @@ DOUBT_SIGMAS = 2.5
 Motion = tuple[float, float, float, float, float]
 
 
+class Pace(NamedTuple):
+    """A runner's average pace and its standard deviation, in m/s."""
+
+    usual: float
+    spread: float
+
+
+def average_pace(metres: float, seconds: float, top_speed: float) -> Pace:
+    """Return the pace of a runner who has run some metres in some seconds."""
+    seconds = max(seconds, 0.0) + USUAL_WEIGHT_S
+    usual = (metres + usual_pace(top_speed) * USUAL_WEIGHT_S) / seconds
+    spread = USUAL_SPREAD_MPS * math.sqrt(USUAL_WEIGHT_S / seconds)
+    return Pace(min(max(usual, 0.5), top_speed), spread)
+
+
 def usual_pace(top_speed: float) -> float:
     """Return the pace (m/s) of a runner of whom only the race is known."""
     return USUAL_PACE_MPS * top_speed / RUNNERS_TOP_SPEED_MPS
 
 
-def moved(motion: Motion, seconds: float, usual: float) -> Motion:
-    """Return the motion of a runner of average pace `usual` after some seconds."""
+def moved(motion: Motion, seconds: float, pace: Pace) -> Motion:
+    """Return the motion of a runner of an average pace after some seconds."""
     distance, speed, variance, covariance, speed_variance = motion
+    usual, doubt = pace
     spread = PACE_SPREAD * usual + PACE_SPREAD_MPS
     spread *= spread
     kept = math.exp(-seconds / PACE_MEMORY_S)
@@ -59,6 +82,7 @@ def moved(motion: Motion, seconds: float, usual: float) -> Motion:
         + spread
         * PACE_MEMORY_S
         * (2 * seconds - PACE_MEMORY_S * (3 - 4 * kept + kept * kept))
+        + (doubt * (seconds - lasting)) ** 2
         + stop_and_go(seconds),
         kept * (covariance + lasting * speed_variance)
         + spread * PACE_MEMORY_S * (1 - kept) ** 2,
@@ -92,11 +116,18 @@ def top_average(
     return most + part * (own - most)
 
 
+def is_fast(metres: float, seconds: float, usual: float) -> bool:
+    """Return whether a run was too long for a runner of an average pace."""
+    return seconds > LONG_S and metres > FASTEST_SHARE * usual * seconds + FAST_SLACK_M
+
+
 def surprise(ahead: float, variance: float, seconds: float, usual: float) -> float:
     """Return the cost of a distance from the expected position, in metres ahead.
 
     The tails are heavy, because people climb, descend and rest.
     """
+    if ahead > 0 and seconds > LONG_S:
+        return ahead * ahead / variance
     cost = 8 * math.log1p(ahead * ahead / variance / 8)
     if ahead < 0 and seconds > 20:
         rested = variance + (REST_SHARE * usual * seconds) ** 2

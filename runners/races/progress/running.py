@@ -18,9 +18,10 @@ from runners.races.progress.mixture import (
 )
 from runners.races.progress.motion import (
     DOUBT_SIGMAS,
-    USUAL_WEIGHT_S,
+    Pace,
+    average_pace,
+    is_fast,
     top_average,
-    usual_pace,
 )
 from runners.races.progress.observation import Observation, average_noise
 from runners.races.progress.off_course import note_beside
@@ -44,7 +45,8 @@ COARSE_COUNTS_AFTER_S = 30.0
 SURE_SHARE = 0.9
 # After this time the best of several places counts. Later evidence may correct it.
 UNDECIDED_S = 100.0
-# Runners lost by map matching are at the finish within this distance of it.
+# Runners lost by map matching are at the finish within this distance of it. Runners who
+# come to it faster than they can run were driven.
 FINISH_AREA_M = 150.0
 # Runners who appear at the finish after this time without a fix may have come by bus.
 # They have run there if they were about as fast as before: at this share of their pace.
@@ -71,19 +73,19 @@ class Running:
         self._passes = passes
         self._start, self._finish = start, finish
         self._top_speed = top_speed
-        self._usual_pace = usual_pace(top_speed)
         self._finish_place = course.point_at(finish)
 
     def step(self, state: State, now: Observation) -> Seen:
         """Change the state by a fix and return the progress that it shows."""
         certain = _certain(state)
         seconds = max((now.t - state.at) / 1000, 0.001)
-        usual = self._usual(state, certain)
+        pace = self._pace(state, certain)
+        usual = pace.usual
         hypotheses, beside = self._mixture.step(
             self._parents(state, certain, usual),
             now,
             seconds,
-            usual,
+            pace,
             (self._start, self._farthest(state, now, certain, usual)),
         )
         note_beside(state, now, beside, 1.5 * usual * seconds)
@@ -93,7 +95,7 @@ class Running:
         sure = len(hypotheses) == 1 or self._is_sure(hypotheses)
         note_speed(state, now.here, along, certain, usual, self._top_speed, sure)
         best, certain = state.hypotheses[0], _certain(state)
-        _note_elsewhere(state, now.here, best)
+        self._note_elsewhere(state, now.here, best)
         if best.misfits or (
             state.rode and not runs_again(state, best, certain, usual, self._finish)
         ):
@@ -106,7 +108,7 @@ class Running:
         """Record the speed of a jump that a second fix has confirmed."""
         if state.status != "registered" and state.hypotheses:
             certain = _certain(state)
-            usual = self._usual(state, certain)
+            usual = self._pace(state, certain).usual
             note_speed(state, held, None, certain, usual, self._top_speed, True)
 
     def predicted(self, state: State) -> Seen:
@@ -115,24 +117,21 @@ class Running:
             return Seen(state.progress)
         best, certain = state.hypotheses[0], state.certain
         seconds = (state.t - state.at) / 1000
-        usual = self._usual(state, certain)
+        usual = self._pace(state, certain).usual
         if state.status == "off_course" or state.rode:
             return Seen(certain.distance, lost_for(usual, state.t, certain))
         spread = math.hypot(deviation(state.hypotheses), 0.3 * usual * seconds)
         progress = best.distance + min(best.speed, usual) * seconds
         return Seen(min(max(progress, 0.0), self._finish), spread)
 
-    def _usual(self, state: State, certain: Node) -> float:
-        """Return the runner's average pace since the start, m/s."""
-        first = state.first
-        if first is None:
-            return self._usual_pace
-        seconds = max((certain.t - first.t) / 1000, 0.0)
-        metres = certain.distance - first.distance
-        usual = (metres + self._usual_pace * USUAL_WEIGHT_S) / (
-            seconds + USUAL_WEIGHT_S
+    def _pace(self, state: State, certain: Node) -> Pace:
+        """Return the runner's average pace since the start."""
+        first = state.first or certain
+        return average_pace(
+            certain.distance - first.distance,
+            (certain.t - first.t) / 1000,
+            self._top_speed,
         )
-        return min(max(usual, 0.5), self._top_speed)
 
     def _is_sure(self, hypotheses: Sequence[Hypothesis]) -> bool:
         around = 3 * math.sqrt(hypotheses[0].variance) + 15
@@ -180,7 +179,7 @@ class Running:
         """Return the progress of a runner on the course. It counts if it is certain."""
         hypotheses = state.hypotheses
         state.status, state.rode = "started", False
-        if self._came_by_bus(state, best, certain, usual):
+        if self._was_driven(state, best, certain, usual):
             return Seen(certain.distance, lost_for(usual, now.t, certain))
         undecided = state.unsure and now.t - state.unsure < UNDECIDED_S * 1000
         coarse = (
@@ -191,18 +190,32 @@ class Running:
             return self._seen(hypotheses)
         return self._count(state, now, best, certain, usual)
 
-    def _came_by_bus(
+    def _was_driven(
         self, state: State, best: Hypothesis, certain: Node, usual: float
     ) -> bool:
         """Return whether a runner who appears at the finish may not have run there."""
-        seen = best.since if best.since > certain.t else state.unsure or state.t
-        since = (seen - certain.t) / 1000
+        if best.distance <= self._finish - FINISH_AREA_M:
+            return False
         ran = best.distance - certain.distance
-        return (
-            since > UNSEEN_S
-            and best.distance > self._finish - FINISH_AREA_M
-            and ran < UNSEEN_PACE_SHARE * usual * since
-        )
+        appeared = best.since if best.since > certain.t else state.t
+        arrived = appeared if state.elsewhere is None else state.elsewhere.t
+        if is_fast(ran, (arrived - certain.t) / 1000, usual):
+            state.elsewhere = state.elsewhere or state.shown
+            return True
+        seen = appeared if appeared < state.t else state.unsure or state.t
+        since = (seen - certain.t) / 1000
+        return since > UNSEEN_S and ran < UNSEEN_PACE_SHARE * usual * since
+
+    def _note_elsewhere(self, state: State, here: Here, best: Hypothesis) -> None:
+        """Record where a series of fixes began that do not match the expectation.
+
+        Those who were driven to the finish stand there.
+        """
+        elsewhere = state.elsewhere
+        if elsewhere is None or not _is_near(here, elsewhere):
+            state.elsewhere = here if best.misfits else None
+        elif not best.misfits and best.distance <= self._finish - FINISH_AREA_M:
+            state.elsewhere = None
 
     def _seen(self, hypotheses: Sequence[Hypothesis]) -> Seen:
         progress = min(max(hypotheses[0].distance, self._start), self._finish)
@@ -256,8 +269,12 @@ class Running:
         """Return the progress while fixes do not match the expectation."""
         if state.rode:
             state.status = "off_course"
-        if state.status == "off_course" or best.misfits >= ANYWHERE_AFTER_S:
-            return Seen(certain.distance, lost_for(usual, now.t, certain))
+        lost = lost_for(usual, now.t, certain)
+        if state.status == "off_course":
+            return Seen(certain.distance, lost)
+        if best.misfits >= ANYWHERE_AFTER_S:
+            run = usual * (now.t - certain.t) / 1000
+            return Seen(min(certain.distance + run, self._finish), lost)
         short = self._finish - best.distance + math.sqrt(best.variance)
         if short <= 0 and (
             metres_between(now.here.lat, now.here.lng, *self._finish_place)
@@ -273,14 +290,6 @@ def _certain(state: State) -> Node:
     """Return the last certain progress, which every started runner has."""
     assert state.certain is not None
     return state.certain
-
-
-def _note_elsewhere(state: State, here: Here, best: Hypothesis) -> None:
-    """Record where a series of fixes began that do not match the expectation."""
-    if not best.misfits:
-        state.elsewhere = None
-    elif state.elsewhere is None or not _is_near(here, state.elsewhere):
-        state.elsewhere = here
 
 
 def _is_near(one: Here, other: Here) -> bool:

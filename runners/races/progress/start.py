@@ -11,6 +11,7 @@ from runners.races.line import Line
 from runners.races.progress.mixture import Mixture, deviation
 from runners.races.progress.motion import (
     DOUBT_SIGMAS,
+    average_pace,
     top_speed_of_a_minute,
     usual_pace,
 )
@@ -42,6 +43,8 @@ LINGERS_MPS = 0.5
 SLOW_PHONE_S = 900.0
 # Runners who have started are not slower than this on average since the gun.
 SLOWEST_MPS = 1.2
+# The slowest cross the line this long after the gun.
+CROSSES_S = 60.0
 # A run back by this distance was not a start.
 WRONG_WAY_M = 50.0
 
@@ -136,9 +139,12 @@ class Starting:
         if state.hypotheses:
             seconds = max((now.t - state.at) / 1000, 0.001)
             within = self._start, self._start + reach
-            found, _ = self._mixture.step(
-                state.hypotheses, now, seconds, self._usual, within
+            pace = average_pace(
+                state.hypotheses[0].distance - self._start,
+                (state.at - since) / 1000,
+                self._top_speed,
             )
+            found, _ = self._mixture.step(state.hypotheses, now, seconds, pace, within)
             found = [each for each in found if not _lingers(each, now.t)]
         if found:
             return found
@@ -172,17 +178,20 @@ class Starting:
             else passing
             for passing in splits
         )
+        state.first = Node(round(line.t), self._start)
         if waiting is not None:
             state.started = round(line.t)
-            state.first = Node(state.started, self._start)
         return Seen(now.distance, uncertainty, splits=splits)
 
     def _ran_from_the_gun(self, gun: int, origin: Node) -> bool:
         """Return whether the first fix of a slow phone fits a run from the line."""
         seconds = (origin.t - gun) / 1000
-        pace = (origin.distance - self._start) / max(seconds, 1.0)
-        most = top_speed_of_a_minute(self._top_speed)
-        return seconds <= SLOW_PHONE_S and SLOWEST_MPS <= pace <= most
+        ran = origin.distance - self._start
+        most = top_speed_of_a_minute(self._top_speed) * max(seconds, 1.0)
+        return (
+            seconds <= SLOW_PHONE_S
+            and SLOWEST_MPS * (seconds - CROSSES_S) <= ran <= most
+        )
 
 
 def _lingers(hypothesis: Hypothesis, t: int) -> bool:
