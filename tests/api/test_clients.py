@@ -266,3 +266,19 @@ def test_javascript_runs_in_a_browser(
         urls = [f"{server.ws_url}/ws/", tokens["browser"]]
         assert page.evaluate(IN_A_BROWSER, urls) == 48.5
         browser.close()
+
+
+@pytest.mark.parametrize("script", ["generated/generate", "kotlin/compile"])
+def test_a_missing_program_is_named_with_the_command_that_installs_it(
+    script: str, tmp_path: Path
+) -> None:
+    (tmp_path / "dirname").symlink_to(shutil.which("dirname") or "")
+    done = subprocess.run(
+        ["/bin/sh", CLIENTS / script, "http://localhost"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert line.startswith("Not found: ") and "apt-get install" in line
