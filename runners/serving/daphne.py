@@ -62,8 +62,16 @@ def limit_requests(http: Any) -> None:
             if self.received <= UPLOAD_LIMIT_BYTES:
                 super().handleContentChunk(data)
 
+        def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+            # Twisted would parse forms itself, and answer 400 without a word to those
+            # that it does not understand.
+            self.types = self.requestHeaders.getRawHeaders(b"content-type", [])
+            self.requestHeaders.removeHeader(b"content-type")
+            super().requestReceived(command, path, version)
+
         def process(self) -> Any:
             self.stop_timer()
+            self.requestHeaders.setRawHeaders(b"content-type", self.types)
             if self.received > UPLOAD_LIMIT_BYTES:
                 most = f"A request has {UPLOAD_LIMIT_BYTES >> 20} MiB at most."
                 return self.basic_error(413, b"Content Too Large", most)

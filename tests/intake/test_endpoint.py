@@ -153,6 +153,17 @@ def test_an_unusable_body_is_accepted_so_that_the_app_drops_it(
     assert phone.stored() == []
 
 
+def test_a_multipart_form_is_read_and_a_broken_one_is_answered(phone: Phone) -> None:
+    part = 'Content-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+    parts = (part.format(*field.split("=")) for field in POINT.split("&"))
+    body = "--x\r\n" + "--x\r\n".join(parts) + "--x--\r\n"
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = phone.send("/intake/generic/TOKEN/", body.encode(), headers=kind)
+    assert answer.json() == {"stored": 1, "rejected": []}
+    answer = phone.send("/intake/generic/TOKEN/", b"--", headers=kind)
+    assert (answer.status, answer.json()["error"]) == (400, "message.invalid")
+
+
 def test_a_body_of_eight_mebibytes_is_accepted(phone: Phone) -> None:
     batch = json.dumps({"locations": [feature(n) for n in range(60)]}).encode()
     answer = phone.send("/intake/overland/TOKEN", batch.ljust(8 * 1024 * 1024))
