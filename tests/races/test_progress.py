@@ -239,6 +239,15 @@ def test_fixes_beside_the_course_of_a_slow_phone_do_not_stop_the_progress() -> N
     assert seen[-1].progress == pytest.approx(3.0 * 1_440, abs=300)
 
 
+def test_the_progress_waits_while_a_fast_phone_is_beside_the_course() -> None:
+    run = [at(s, 3.0 * s, accuracy=5.0) for s in range(0, 900, 5)]
+    aside = [at(s, 2_700, 48, accuracy=5.0) for s in range(900, 1_500, 5)]
+    state, seen = follow(guide(STRAIGHT), [*run, *aside])
+
+    assert state.status == "started"
+    assert seen[-1].progress == pytest.approx(2_700, abs=100)
+
+
 def test_a_silence_after_the_first_fix_does_not_slow_a_runner_down() -> None:
     line = course((0, 0), (8_500, 0), (0, 0))
     gun, *late = (

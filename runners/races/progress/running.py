@@ -12,6 +12,7 @@ from runners.races.progress.lost import ANYWHERE_AFTER_S, lost_at, lost_for
 from runners.races.progress.mixture import (
     CUT_M,
     CUT_S,
+    SILENCE_S,
     Mixture,
     deviation,
     share_of_best,
@@ -99,7 +100,8 @@ class Running:
         if best.misfits or (
             state.rode and not runs_again(state, best, certain, usual, self._finish)
         ):
-            return self._lost(state, now, best, certain, usual)
+            silent = seconds > SILENCE_S
+            return self._lost(state, now, best, certain, usual, silent)
         average_noise(state, now.noise, beside, seconds)
         state.unsure = 0 if sure else state.unsure or now.t
         return self._matched(state, now, best, certain, usual)
@@ -265,15 +267,19 @@ class Running:
         best: Hypothesis,
         certain: Node,
         usual: float,
+        silent: bool,
     ) -> Seen:
-        """Return the progress while fixes do not match the expectation."""
+        """Return the progress while fixes do not match the expectation.
+
+        After a `silent` time few of them were wrong, and the runner has gone on.
+        """
         if state.rode:
             state.status = "off_course"
         lost = lost_for(usual, now.t, certain)
         if state.status == "off_course":
             return Seen(certain.distance, lost)
         if best.misfits >= ANYWHERE_AFTER_S:
-            run = usual * (now.t - certain.t) / 1000
+            run = usual * (now.t - certain.t) / 1000 if silent else 0.0
             return Seen(min(certain.distance + run, self._finish), lost)
         short = self._finish - best.distance + math.sqrt(best.variance)
         if short <= 0 and (
