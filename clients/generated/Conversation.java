@@ -14,6 +14,7 @@ class Conversation {
     String url = args[0], token = args[1], key = args[2];
     var live = new spectate.live.ApiClient();
     live.updateBaseUri(url);
+    live.setHttpClientBuilder(http());
     new IntakeApi(live).publishFixes(token, Map.of("lat", 48.7, "lon", 2.2));
     var snapshot = new LiveApi(live).getSnapshot(null, null, "generated", null, null, null);
     expect(snapshot.getRunners().get(0).getFix() != null);
@@ -34,10 +35,14 @@ class Conversation {
   private static ApiClient client(String url, String key) {
     var client = new ApiClient();
     client.updateBaseUri(url);
-    // Without TLS it would ask for HTTP/2 first, which a server without a proxy refuses.
-    client.setHttpClientBuilder(HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1));
+    client.setHttpClientBuilder(http());
     client.setRequestInterceptor(request -> request.header("Authorization", "Bearer " + key));
     return client;
+  }
+
+  /** Without TLS it would ask for HTTP/2 first, which a server without a proxy refuses. */
+  private static HttpClient.Builder http() {
+    return HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1);
   }
 
   private static void expect(boolean isSo) {
