@@ -298,6 +298,21 @@ def test_standing_at_the_line_after_a_silence_is_a_finish(
     assert state.status == "finished"
 
 
+@pytest.mark.parametrize(("back", "over"), [(660, 720), (1_260, 1_265)])
+def test_a_finish_that_is_seen_late_is_as_uncertain(back: int, over: int) -> None:
+    line = course((0, 0), (2_000, 0))
+    # The runner crosses the line at 672 s, during a silence or while errors keep the
+    # phone short of it.
+    short = [at(second, 1_980) for second in range(back, over, 5)]
+    beyond = [at(second, 2_005) for second in range(over, over + 30, 5)]
+    state, seen = follow(guide(line), running(line, 0, 650) + short + beyond)
+
+    assert state.status == "finished"
+    finish = splits(seen)[-1]
+    assert finish.mark == 99
+    assert (finish.at - GUN) / 1000 - finish.uncertainty <= 672
+
+
 def test_a_silence_over_the_finish_is_interpolated() -> None:
     line = course((0, 0), (2_000, 0))
     bobs = guide(line)

@@ -6,7 +6,7 @@ import math
 
 from runners.races.progress.observation import Observation
 from runners.races.progress.state import Hypothesis, Stands, State
-from runners.races.splits import Node
+from runners.races.splits import Node, Passing
 
 # A runner who stands within FINISH_REACH_M of the finish, where fixes are at most
 # STANDS_M apart, has finished after STANDS_S. Farther from it than NEAR_FINISH_M this
@@ -30,10 +30,14 @@ def note_standing(
     if distance < finish - FINISH_REACH_M - error:
         state.stands = None
     elif stands is None or abs(distance - stands.distance) > STANDS_M + error:
-        run = max(finish - certain.distance, 0.0) / usual
-        crossed = min(certain.t + 1000 * run, t)
+        due = certain.t + 1000 * max(finish - certain.distance, 0.0) / usual
         doubt = max((t - certain.t) / 1000, FINISH_REACH_M / usual)
-        state.stands = Stands(t, distance, round(crossed), round(doubt, 1))
+        # The later places of those who stand here are the phone's errors.
+        earliest = stands.earliest if stands else max(due - (t - certain.t), certain.t)
+        crossed = min(due, t)
+        state.stands = Stands(
+            t, distance, round(crossed), round(doubt, 1), round(earliest)
+        )
 
 
 def has_stood(
@@ -46,6 +50,16 @@ def has_stood(
     )
     at_once = near or _is_slow(now.t, certain)
     return now.t - stands.since >= (STANDS_S if at_once else RESTS_S) * 1000
+
+
+def widened(passing: Passing, stands: Stands) -> Passing:
+    """Return a finish with an uncertainty that reaches back to the earliest crossing.
+
+    A phone whose errors kept it short of the line, or that was silent until it was
+    near, has moved over the line long after the runner.
+    """
+    late = (passing.at - stands.earliest) / 1000
+    return passing._replace(uncertainty=max(passing.uncertainty, round(late, 1)))
 
 
 def _is_slow(t: int, certain: Node) -> bool:

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from runners.races.course import Course
-from runners.races.progress.finish import has_stood, note_standing
+from runners.races.progress.finish import has_stood, note_standing, widened
 from runners.races.progress.lost import ANYWHERE_AFTER_S, lost_at, lost_for
 from runners.races.progress.mixture import (
     CUT_M,
@@ -249,6 +249,11 @@ class Running:
         if reached < certain.distance - CORRECTED_M:
             state.next = bisect_right(self._passes, (reached,))
         splits, state.next = passings(self._passes, state.next, nodes, doubt)
+        if stands is not None and reached >= finish:
+            splits = tuple(
+                widened(split, stands) if split.distance >= finish else split
+                for split in splits
+            )
         seen = self._seen(state.hypotheses)
         if splits:
             seen = seen._replace(splits=splits)

@@ -75,13 +75,15 @@ class Stands(NamedTuple):
     """A runner who stands near the finish.
 
     `since` is in ms and `distance` in metres. `crossed` (ms) is the estimated time of
-    crossing the line, with an uncertainty of `doubt` seconds.
+    crossing the line, with an uncertainty of `doubt` seconds. They may have crossed it
+    `earliest` (ms), when they came near it.
     """
 
     since: int
     distance: float
     crossed: int
     doubt: float
+    earliest: int
 
 
 class Hypothesis(NamedTuple):
