@@ -34,6 +34,7 @@ from runners.intake.mqtt_connection import (
     FIRST_RECONNECT_S,
     MAX_RECONNECT_S,
     Connection,
+    Subscriber,
 )
 from runners.intake.owntracks import OWNTRACKS
 from runners.serving.process import Process
@@ -79,7 +80,7 @@ def broker_address() -> tuple[str, int]:
 def new_client(client_id: str) -> Client:
     """Return a client with the account of this server at the broker."""
     url = urlsplit(settings.SPECTATE_MQTT_URL)
-    client = Client(
+    client = Subscriber(
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
         protocol=MQTTProtocolVersion.MQTTv5,

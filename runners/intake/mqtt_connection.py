@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from paho.mqtt.client import Client
+from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.properties import VariableByteIntegers
 
 # The delay before the next attempt to connect is doubled up to the second one.
 FIRST_RECONNECT_S = 0.25
@@ -21,6 +23,22 @@ MAX_RECONNECT_S = 30.0
 TICK_S = 1.0
 # Packets that are read before other work of the event loop.
 PACKETS_AT_ONCE = 100
+
+
+class Subscriber(Client):
+    """A client of MQTT 5 that ignores the properties of messages.
+
+    Phones choose them. paho closes the connection over one that it cannot parse, such
+    as U+FEFF in a text, and the broker sends the message again in the next connection.
+    """
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        packet = self._in_packet["packet"]
+        qos = self._in_packet["command"] >> 1 & 3
+        start = 2 + int.from_bytes(packet[:2], "big") + (2 if qos else 0)
+        length, size = VariableByteIntegers.decode(packet[start:])
+        packet[start : start + size + length] = b"\0"
+        return super()._handle_publish()
 
 
 class Connection:

@@ -36,6 +36,8 @@ from tests.services import Mosquitto
 from tests.waiting import eventually
 
 HERE = (53.3566, -6.3285)
+# The first byte of a PUBACK.
+PUBACK = 0x40
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +184,24 @@ async def test_neither_retained_messages_nor_wills_are_signs_of_life(
     assert await activity(process) == [("OwnTracks", 1, {})]
 
 
+async def test_properties_that_paho_cannot_parse_delay_nobody(
+    process: Process, phone: MqttPhone, broker: Mosquitto
+) -> None:
+    with socket.create_connection(("127.0.0.1", broker.port)) as other:
+        other.sendall(connect_packet("phones", broker.password))
+        assert other.recv(1024)[3] == 0
+        async with receiving(process) as receiver:
+            # A content type of U+FEFF.
+            other.sendall(
+                publish_packet("owntracks/phones/x", b"{}", b"\3\0\3\xef\xbb\xbf")
+            )
+            assert other.recv(1024)[0] == PUBACK
+            phone.locate(SECONDS, HERE)
+            await eventually(lambda: receiver.acked >= 2)
+    assert receiver.refused == {"token.invalid": 1}
+    assert [t for t, *_ in await stored()] == [MS]
+
+
 async def test_tokens_that_do_not_publish_delay_nobody(
     process: Process, phone: MqttPhone, broker: Mosquitto
 ) -> None:
@@ -314,11 +334,21 @@ class DyingBroker:
             )
 
 
-def publish_packet(topic: str, payload: bytes) -> bytes:
+def publish_packet(topic: str, payload: bytes, properties: bytes = b"") -> bytes:
     """Return a PUBLISH of MQTT 5 with QoS 1 and the id 1."""
-    body = struct.pack("!H", len(topic)) + topic.encode() + b"\x00\x01\x00" + payload
+    head = struct.pack("!H", len(topic)) + topic.encode() + b"\x00\x01"
+    body = head + bytes([len(properties)]) + properties + payload
     length = bytes([len(body) % 128 | 128, len(body) // 128])
     return b"\x32" + length + body
+
+
+def connect_packet(user: str, password: str) -> bytes:
+    """Return a CONNECT of MQTT 5 with a name and a password."""
+    texts = ("", user, password)
+    body = b"\0\4MQTT\5\xc2\0\0\0" + b"".join(
+        struct.pack("!H", len(text)) + text.encode() for text in texts
+    )
+    return bytes([0x10, len(body)]) + body
 
 
 async def test_what_a_broker_has_sent_before_it_died_is_stored(
