@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
@@ -25,7 +26,9 @@ from runners.models import (
     Station,
     Subscription,
 )
+from runners.models.race_role import Role
 from runners.races.course import Course
+from runners.rights.roles import role_set
 from runners.timing.reads import read_of
 from runners.timing.storage import (
     passings_reassign,
@@ -49,6 +52,32 @@ def store(race: Race, station: str, chip: str, minutes: float) -> None:
     time = race.start + timedelta(minutes=minutes)
     read = read_of(station, f"{station} {chip} {minutes}", chip, time)
     passings_store(race=race, source=Passing.Source.MYLAPS, reads=[read])
+
+
+def pass_at_a_distance(entry: Entry, *fixes: tuple[int, float]) -> None:
+    """Store a passing at 1 km, and fixes at these seconds from it, metres along."""
+    passed = entry.race.start + timedelta(minutes=20)
+    course = Course(entry.race.line, entry.race.length)
+    mat = course.point_at(1_000)
+    for seconds, along in fixes:
+        LatestPosition.objects.update_or_create(
+            runner=entry.runner,
+            defaults={
+                "recorded_at": passed + timedelta(seconds=seconds),
+                "contact_at": passed,
+                "lat": mat[0] + (along - 1_000) / METRES_PER_DEGREE,
+                "lng": mat[1],
+            },
+        )
+        latest = LatestPosition.objects.get()
+        Position.objects.create(
+            runner=entry.runner,
+            recorded_at=latest.recorded_at,
+            stored_at=passed,
+            lat=latest.lat,
+            lng=latest.lng,
+        )
+    store(entry.race, "1 km", "1", 20)
 
 
 def states() -> list[str]:
@@ -185,31 +214,48 @@ def test_a_phone_far_from_the_mat_that_sees_the_chip_is_an_item_on_the_desk(
     after: tuple[int, float],
     is_flagged: bool,
 ) -> None:
-    passed = entry.race.start + timedelta(minutes=20)
-    course = Course(entry.race.line, entry.race.length)
-    mat = course.point_at(1_000)
-    for seconds, along in (before, after):
-        LatestPosition.objects.update_or_create(
-            runner=entry.runner,
-            defaults={
-                "recorded_at": passed + timedelta(seconds=seconds),
-                "contact_at": passed,
-                "lat": mat[0] + (along - 1_000) / METRES_PER_DEGREE,
-                "lng": mat[1],
-            },
-        )
-        latest = LatestPosition.objects.get()
-        Position.objects.create(
-            runner=entry.runner,
-            recorded_at=latest.recorded_at,
-            stored_at=passed,
-            lat=latest.lat,
-            lng=latest.lng,
-        )
-    store(entry.race, "1 km", "1", 20)
+    pass_at_a_distance(entry, before, after)
     desk = office.get(f"/admin/runners/race/{entry.race_id}/desk.json").json()
     expected = {"checkpoint": "1 km", "metres": 2_000} if is_flagged else None
     assert desk["entries"][0]["disagrees"] == expected
+
+
+@pytest.mark.parametrize(
+    ("role", "agreed", "sees"),
+    [
+        (Role.OFFICE, {}, {"metres", "seconds"}),
+        (Role.TIMING, {}, {"seconds"}),
+        (Role.READ, {}, set()),
+        (Role.OFFICE, {"accepted": False}, set()),
+        # The fixes are 20 s before and after the passing, the phone's split 90 s after.
+        (Role.OFFICE, {"shown_from": -10}, {"seconds"}),
+        (Role.OFFICE, {"shown_until": 10}, set()),
+    ],
+)
+def test_a_disagreement_shows_no_more_than_the_runner_and_the_role_permit(
+    client: Client, entry: Entry, role: Role, agreed: dict[str, int], sees: set[str]
+) -> None:
+    passed = entry.race.start + timedelta(minutes=20)
+    bob = User.objects.create_user("bob")
+    Runner.objects.update(account=bob, visibility=Runner.Visibility.PRIVATE)
+    pass_at_a_distance(entry, (-20, 3_000), (20, 3_200))
+    for name, value in agreed.items():
+        is_time = name != "accepted"
+        Entry.objects.update(
+            **{name: passed + timedelta(seconds=value) if is_time else value}
+        )
+    user = User.objects.create_user("user")
+    role_set(race=entry.race, user=user, role=role)
+    client.force_login(user)
+
+    def measured() -> set[str]:
+        desk = client.get(f"/admin/runners/race/{entry.race_id}/desk.json").json()
+        return set(desk["entries"][0]["disagrees"] or ()) - {"checkpoint"}
+
+    assert measured() == sees & {"metres"}
+    late = passed + timedelta(seconds=90)
+    Split.objects.update(phone_time=late, phone_uncertainty=4)
+    assert measured() == sees & {"seconds"}
 
 
 def test_without_its_mat_a_split_is_the_phones_again(entry: Entry) -> None:

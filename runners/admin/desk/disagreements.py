@@ -5,15 +5,16 @@ Somebody else carries one of them, or the phone is in a car.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.db.models import Case, OuterRef, QuerySet, Subquery, When
 
 from runners.models import Checkpoint, Position, Race, Split
 from runners.races.progress.state import metres_between
 from runners.races.race_data import ground_of
+from runners.rights.roles import Action
 
 # A phone and a mat disagree if their times of a split differ by more than this, beyond
 # the uncertainty of the phone's,
@@ -23,26 +24,40 @@ DISAGREE_S = 60.0
 # a runner cannot come from so far; a single fix may be false.
 DISAGREE_M = 500.0
 RECENT = timedelta(seconds=60)
+# Whether what a phone measured at a moment is shown.
+Shows: TypeAlias = Callable[[datetime], bool]
 
 
-def disagreements(race: Race) -> dict[int, dict[str, Any]]:
-    """Map entries to the last checkpoint where phone and mat disagree.
+def disagreements(
+    race: Race, shown: Mapping[int, Shows], actions: Collection[Action]
+) -> dict[int, dict[str, Any]]:
+    """Map the `shown` entries to the last checkpoint where phone and mat disagree.
 
-    `seconds` are those by which the phone was later, or earlier if negative. If it has
-    not passed the checkpoint, `metres` are its distance from there instead. Causes one
-    query, and two more if a phone has missed a checkpoint.
+    `seconds` are those by which the phone was later, or earlier if negative, for those
+    who see the phone's times anyway. If it has not passed the checkpoint, `metres` are
+    its distance from there instead, for those who see positions. Causes one query, and
+    two more if a phone has missed a checkpoint.
     """
+    sees_places = Action.POSITIONS in actions
+    if not sees_places and Action.TIMES not in actions:
+        return {}
     splits = list(_splits_with_fixes(race))
     positions = Position.objects.in_bulk(
         pk for split in splits for pk in (split.before, split.after) if pk is not None
     )
     found: dict[int, dict[str, Any]] = {}
     for split in splits:
+        shows = shown.get(split.entry_id)
+        if shows is None or not shows(split.phone_time or split.time):
+            continue
         if split.phone_time is not None:
             apart = _seconds_apart(split, split.phone_time)
-        else:
+        elif sees_places:
             around = [positions.get(split.before), positions.get(split.after)]
-            apart = _metres_apart(race, split, [one for one in around if one])
+            fixes = [one for one in around if one and shows(one.recorded_at)]
+            apart = _metres_apart(race, split, fixes)
+        else:
+            apart = None
         if apart:
             found[split.entry_id] = {"checkpoint": split.checkpoint.name} | apart
     return found

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Length
 from django.utils import timezone
 
-from runners.admin.desk.disagreements import disagreements
+from runners.admin.desk.disagreements import Shows, disagreements
 from runners.models import (
     Entry,
     LatestPosition,
@@ -34,8 +34,6 @@ from runners.rights.roles import (
 LATELY = timedelta(hours=6)
 # Limit of these phones, because there may be many in open mode.
 MOST_UNASSIGNED = 200
-# Whether signals of a moment are shown.
-Shows: TypeAlias = Callable[[datetime], bool]
 
 
 def _always(moment: datetime) -> bool:
@@ -71,7 +69,8 @@ def desk_of(race: Race, user: AnyUser) -> dict[str, Any]:
         runners = runners_managed(user, Action.ISSUE).filter(entries__race=race)
         managed.update(runners.values_list("pk", flat=True))
     entry_of = {entry.runner_id: entry for entry in entries}
-    disagree = disagreements(race)
+    shown = {e.pk: partial(_is_during, race, e) for e in entries if e.is_shown}
+    disagree = disagreements(race, shown, actions)
     return {
         "time": _ms(now),
         "entries": [
