@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from functools import wraps
 
 from django.db import OperationalError
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, Exists, Max, QuerySet
 from django.http import Http404, HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
+from django.utils import timezone
 from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.http import quote_etag
 
@@ -93,6 +94,9 @@ def track_gpx(request: HttpRequest, code: str) -> HttpResponseBase:
 def _visible(request: HttpRequest, code: str) -> tuple[Runner, QuerySet[Position]]:
     """Return the runner and the positions that the viewer may see.
 
+    The latter contain nothing that is stored later: a client that reads its response
+    slowly receives no positions from after the end of its right.
+
     Raises Http404 for hidden runners as for unknown ones.
     """
     try:
@@ -100,11 +104,19 @@ def _visible(request: HttpRequest, code: str) -> tuple[Runner, QuerySet[Position
     except LinkError as error:
         raise Http404(error.detail) from None
     links = [] if link is None else [link.pk]
-    runner = visible_runners(request.user.pk, links).filter(code=code).first()
+    now = timezone.now()
+    visible = visible_runners(request.user.pk, links).filter(code=code)
+    runner = visible.first()
     if runner is None:
         raise Http404("There is no such runner, or they are not shown to you.")
     begin = visible_from([runner.pk], request.user.pk, links)[runner.pk]
-    return runner, runner.positions.filter(held=False, recorded_at__gte=begin)
+    return runner, runner.positions.filter(
+        # A right that is withdrawn ends a long track at its next part.
+        Exists(visible),
+        held=False,
+        recorded_at__gte=begin,
+        stored_at__lte=now,
+    )
 
 
 def _conditional(

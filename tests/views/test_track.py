@@ -193,6 +193,23 @@ async def test_a_long_track_is_sent_in_parts(
         assert b"".join(parts) == at_once.content
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_hidden", [True, False])
+async def test_a_track_that_is_being_sent_has_nothing_from_after_its_right(
+    bob: Runner, monkeypatch: pytest.MonkeyPatch, *, is_hidden: bool
+) -> None:
+    monkeypatch.setattr(track_files, "FIRST_PART", 25)
+    streamed = await AsyncClient().get("/runners/bob/track.json")
+    assert isinstance(streamed, StreamingHttpResponse)
+    later = timezone.now()
+    await bob.positions.acreate(recorded_at=later, stored_at=later, lat=49, lng=2)
+    if is_hidden:
+        await Runner.objects.aupdate(visibility=Runner.Visibility.PRIVATE)
+    parts = [part async for part in streamed]
+    database.close_connections()
+    assert len(json.loads(b"".join(parts))["points"]) == (25 if is_hidden else 101)
+
+
 def test_an_export_is_the_same_in_parts(bob: Runner) -> None:
     rows = list(bob.positions.values_list(*track_files.ExportJson.columns))
 
