@@ -77,7 +77,7 @@ def broker_address() -> tuple[str, int]:
     return url.hostname, url.port or PORTS[url.scheme]
 
 
-def new_client(client_id: str) -> Client:
+def new_client(client_id: str) -> Subscriber:
     """Return a client with the account of this server at the broker."""
     url = urlsplit(settings.SPECTATE_MQTT_URL)
     client = Subscriber(
@@ -117,7 +117,7 @@ class Mqtt:
         """Return whether the broker has accepted this server."""
         return self._client.is_connected()
 
-    def _new_client(self) -> Client:
+    def _new_client(self) -> Subscriber:
         client = new_client(f"spectate-{urlsplit(settings.PUBLIC_URL).hostname}")
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect

@@ -8,6 +8,7 @@ it has received and not read: that broker has acked them to phones.
 from __future__ import annotations
 
 import asyncio
+import logging
 import select
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 from paho.mqtt.client import Client
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import VariableByteIntegers
+
+logger = logging.getLogger(__name__)
 
 # The delay before the next attempt to connect is doubled up to the second one.
 FIRST_RECONNECT_S = 0.25
@@ -40,6 +43,10 @@ class Subscriber(Client):
         packet[start : start + size + length] = b"\0"
         return super()._handle_publish()
 
+    def abort(self) -> None:
+        """End the connection, as after an error of the protocol."""
+        self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_PROTOCOL)
+
 
 class Connection:
     """Keeps a client connected. Its callbacks are called in the event loop.
@@ -47,12 +54,15 @@ class Connection:
     `on_failure` is called after an attempt to connect that failed.
     """
 
-    def __init__(self, client: Client, on_failure: Callable[[], None]) -> None:
+    def __init__(self, client: Subscriber, on_failure: Callable[[], None]) -> None:
         self.delay_s = FIRST_RECONNECT_S
         self._client = client
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
+        # Cleared while the event loop uses the socket. The thread of an attempt to
+        # connect may have made the next socket already.
         self._closed = asyncio.Event()
+        self._closed.set()
         self._task: asyncio.Task[None] | None = None
         self._attempt: asyncio.Future[Any] | None = None
         # With this callback, paho leaves writing to `transfer`.
@@ -71,11 +81,21 @@ class Connection:
         if self._attempt is not None:
             await asyncio.gather(self._attempt, return_exceptions=True)
         self._client.disconnect()
+        # The attempt may have made a socket that the loop does not use yet.
+        self._closed.clear()
         self.transfer()
 
     def transfer(self) -> None:
         """Read what has arrived, and only then write what waits."""
-        self._read()
+        if self._closed.is_set():
+            return
+        try:
+            self._read()
+            self._write()
+        except Exception:
+            self._abort()
+
+    def _write(self) -> None:
         if self._client.want_write():
             self._client.loop_write()
         sock = self._client.socket()
@@ -88,8 +108,11 @@ class Connection:
 
     async def _run(self) -> None:
         while True:
-            if await self._connect():
-                await self._wait_until_closed()
+            try:
+                if await self._connect():
+                    await self._wait_until_closed()
+            except Exception:
+                self._abort()
             await asyncio.sleep(self.delay_s)
             self.delay_s = min(self.delay_s * 2, MAX_RECONNECT_S)
 
@@ -105,7 +128,8 @@ class Connection:
 
     async def _wait_until_closed(self) -> None:
         sock = self._client.socket()
-        assert sock is not None  # Only `transfer` and `loop_misc` close it.
+        if sock is None:
+            return
         self._closed.clear()
         self._loop.add_reader(sock.fileno(), self.transfer)
         self.transfer()
@@ -124,6 +148,10 @@ class Connection:
                 return
             self._client.loop_read()
         self._loop.call_soon(self.transfer)
+
+    def _abort(self) -> None:
+        logger.exception("The connection to the MQTT broker has failed")
+        self._client.abort()
 
     def _on_socket_close(self, client: Client, userdata: Any, sock: Any) -> None:
         self._loop.remove_reader(sock.fileno())

@@ -21,6 +21,7 @@ from pytest_django import Settings
 from runners import database
 from runners.intake import delivery
 from runners.intake.mqtt import Message, Mqtt
+from runners.intake.mqtt_connection import Connection
 from runners.management.checkup.broker import check_broker
 from runners.management.checkup.problem import Problem
 from runners.models import Phone, Position, RunnerToken
@@ -265,6 +266,43 @@ async def test_the_next_process_takes_the_session_over(
         await eventually(lambda: process.recorder.stored)
         assert not old._client.is_connected()
     assert process.pipeline.accepted == 1
+
+
+@pytest.mark.parametrize("error", [False, True])
+async def test_a_connection_that_fails_at_once_is_followed_by_the_next_one(
+    process: Process, phone: MqttPhone, monkeypatch: pytest.MonkeyPatch, error: bool
+) -> None:
+    connect = Connection._connect
+
+    async def fail(connection: Connection) -> bool:
+        monkeypatch.undo()
+        assert await connect(connection)
+        sock = connection._client.socket()
+        assert isinstance(sock, socket.socket)
+        # As if the broker had closed it; acks of a batch come before its first read.
+        sock.shutdown(socket.SHUT_RDWR)
+        connection.transfer()
+        if error:
+            raise RuntimeError
+        return True
+
+    monkeypatch.setattr(Connection, "_connect", fail)
+    async with receiving(process) as receiver:
+        phone.locate(SECONDS, HERE)
+        await eventually(lambda: receiver.acked)
+
+
+async def test_an_error_in_a_callback_ends_only_its_connection(
+    process: Process, phone: MqttPhone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        monkeypatch.undo()
+        raise RuntimeError
+
+    async with receiving(process) as receiver:
+        monkeypatch.setattr(receiver._client, "on_message", fail)
+        phone.locate(SECONDS, HERE)
+        await eventually(lambda: receiver.acked)
 
 
 async def test_metrics_show_the_broker(
