@@ -45,4 +45,6 @@ def network_of(address: str) -> str:
         return address
     if found.version == 4:
         return address
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
     return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))

@@ -16,6 +16,7 @@ from runners.notifying import subscribing
 from runners.notifying.subscribing import MAX_BROWSERS, address_add, address_confirm
 from runners.notifying.webpush import decode
 from runners.positions.storage import StatusChange, write_rows
+from runners.quotas import network_of
 from runners.units.clock import milliseconds
 from tests.notifying.push import Browser, PushService
 
@@ -243,6 +244,10 @@ def test_browsers_without_an_account_are_limited_for_each_network(
     assert codes == ["ok", "ok", "rate.limited", "ok"]
     # A known browser can still change its choice.
     assert subscribe(0, "2001:db8::9") == "ok"
+
+
+def test_ipv4_addresses_written_as_ipv6_are_different_networks() -> None:
+    assert network_of("::ffff:192.0.2.1") == network_of("192.0.2.1") == "192.0.2.1"
 
 
 # -- mail
