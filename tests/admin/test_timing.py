@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -198,23 +199,26 @@ def test_a_phone_that_disagrees_with_the_chip_is_an_item_on_the_desk(
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "is_flagged"),
+    ("fixes", "is_flagged"),
     [
-        # In a car, at the mat with a missed split, silent, and one false fix.
-        ((-20, 3_000), (20, 3_200), True),
-        ((-20, 950), (20, 1_050), False),
-        ((-200, 3_000), (20, 3_200), False),
-        ((-20, 950), (20, 3_200), False),
+        # In a car, also with a silence before the mat or after it.
+        ([(-20, 3_000), (20, 3_200)], True),
+        ([(-200, 3_000), (20, 3_000), (25, 3_200)], True),
+        ([(-25, 3_200), (-20, 3_000), (200, 3_200)], True),
+        # At the mat with a missed split, silent, and one false fix.
+        ([(-20, 950), (20, 1_050)], False),
+        ([(-200, 3_000), (20, 3_200)], False),
+        ([(-20, 950), (20, 3_200)], False),
+        ([(-20, 950), (20, 3_000), (25, 3_200)], False),
     ],
 )
 def test_a_phone_far_from_the_mat_that_sees_the_chip_is_an_item_on_the_desk(
     office: Client,
     entry: Entry,
-    before: tuple[int, float],
-    after: tuple[int, float],
+    fixes: Sequence[tuple[int, float]],
     is_flagged: bool,
 ) -> None:
-    pass_at_a_distance(entry, before, after)
+    pass_at_a_distance(entry, *fixes)
     desk = office.get(f"/admin/runners/race/{entry.race_id}/desk.json").json()
     expected = {"checkpoint": "1 km", "metres": 2_000} if is_flagged else None
     assert desk["entries"][0]["disagrees"] == expected

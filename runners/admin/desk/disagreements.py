@@ -19,11 +19,13 @@ from runners.rights.roles import Action
 # A phone and a mat disagree if their times of a split differ by more than this, beyond
 # the uncertainty of the phone's,
 DISAGREE_S = 60.0
-# or if the phone has not passed the mat, and both its last fix before the chip did and
-# its first one after are this far from it. Both have to be this recent, in which time
-# a runner cannot come from so far; a single fix may be false.
+# or if the phone has not passed the mat, and the fixes around the time when the chip
+# did are this far from it. Only those this recent count, in which time a runner cannot
+# come from so far. There have to be two, as one may be false: one before and one after,
+# or two on one side of a silence.
 DISAGREE_M = 500.0
 RECENT = timedelta(seconds=60)
+FIXES_AROUND = ("before", "second_before", "after", "second_after")
 # Whether what a phone measured at a moment is shown.
 Shows: TypeAlias = Callable[[datetime], bool]
 
@@ -43,7 +45,10 @@ def disagreements(
         return {}
     splits = list(_splits_with_fixes(race))
     positions = Position.objects.in_bulk(
-        pk for split in splits for pk in (split.before, split.after) if pk is not None
+        pk
+        for split in splits
+        for name in FIXES_AROUND
+        if (pk := getattr(split, name)) is not None
     )
     found: dict[int, dict[str, Any]] = {}
     for split in splits:
@@ -53,7 +58,7 @@ def disagreements(
         if split.phone_time is not None:
             apart = _seconds_apart(split, split.phone_time)
         elif sees_places:
-            around = [positions.get(split.before), positions.get(split.after)]
+            around = [positions.get(getattr(split, name)) for name in FIXES_AROUND]
             fixes = [one for one in around if one and shows(one.recorded_at)]
             apart = _metres_apart(race, split, fixes)
         else:
@@ -66,8 +71,8 @@ def disagreements(
 def _splits_with_fixes(race: Race) -> QuerySet[Any]:
     """Return the splits by mat of runners with phones, by time.
 
-    Those that the phone has missed have `before` and `after`, the primary keys of the
-    fixes around them. The start is left out: runners wait there, and a phone takes a
+    Those that the phone has missed have `FIXES_AROUND`, the primary keys of the fixes
+    around them. The start is left out: runners wait there, and a phone takes a
     step of the crowd for the start.
     """
     drawn = Position.objects.filter(runner=OuterRef("entry__runner"), held=False)
@@ -77,14 +82,20 @@ def _splits_with_fixes(race: Race) -> QuerySet[Any]:
         Split.objects.filter(entry__race=race, by_mat=True)
         .exclude(phone_time=None, entry__runner__latest=None)
         .exclude(checkpoint__kind=Checkpoint.Kind.START)
-        .annotate(before=_if_missed(before), after=_if_missed(after))
+        .annotate(
+            before=_if_missed(before, 0),
+            second_before=_if_missed(before, 1),
+            after=_if_missed(after, 0),
+            second_after=_if_missed(after, 1),
+        )
         .select_related("checkpoint")
         .order_by("time")
     )
 
 
-def _if_missed(positions: QuerySet[Position]) -> Case:
-    return Case(When(phone_time=None, then=Subquery(positions.values("pk")[:1])))
+def _if_missed(positions: QuerySet[Position], index: int) -> Case:
+    one = positions.values("pk")[index : index + 1]
+    return Case(When(phone_time=None, then=Subquery(one)))
 
 
 def _seconds_apart(split: Split, phone_time: datetime) -> dict[str, int] | None:
@@ -97,7 +108,7 @@ def _metres_apart(
     race: Race, split: Split, around: Sequence[Position]
 ) -> dict[str, int] | None:
     recent = [one for one in around if abs(one.recorded_at - split.time) <= RECENT]
-    course = ground_of(race).course if len(recent) == 2 else None
+    course = ground_of(race).course if len(recent) >= 2 else None
     if course is None:
         return None
     mat = course.point_at(split.checkpoint.distance)
