@@ -282,6 +282,7 @@ def errors(carrier: Carrier, seen: Seen) -> list[tuple[float, float, bool]]:
 
 def show(carriers: Sequence[Carrier], seen: Mapping[int, Seen], race: Race) -> None:
     from runners.admin.desk.disagreements import disagreements
+    from runners.rights.roles import Action
 
     sound = [carrier for carrier in carriers if not carrier.fault]
     rows = [row for each in sound for row in errors(each, seen[each.entry])]
@@ -297,7 +298,8 @@ def show(carriers: Sequence[Carrier], seen: Mapping[int, Seen], race: Race) -> N
                 f"p95 {np.quantile(alone, 0.95):.0f} and "
                 f"{np.quantile(with_mats, 0.95):.0f} m"
             )
-    flagged = disagreements(race)
+    shown = {carrier.entry: lambda at: True for carrier in carriers}
+    flagged = disagreements(race, shown, {Action.POSITIONS, Action.TIMES})
     for fault in ("swap", "car", ""):
         own = [carrier for carrier in carriers if carrier.fault == fault]
         hit = [carrier for carrier in own if carrier.entry in flagged]
