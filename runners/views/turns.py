@@ -11,8 +11,9 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.decorators import async_only_middleware
 
 from runners.quotas import network_of
@@ -22,8 +23,16 @@ PAGES = 4
 # Passwords and PINs are hashed one at a time, so that a second one may only be prepared
 # meanwhile.
 SECRETS = 2
+# What may wait for a mail server, or for a transaction of a timing system.
+OFFICE = 4
+# Requests that may wait, each with its body: a crowd's, but not a flood.
+MOST_WAITING = 1_000
+RETRY_AFTER_S = 5
 # Forms with a password or a PIN, whose requests wait for its hash.
 SECRET_FORMS = ("/sign-in/", "/sign-up/", "/account/", "/s/", "/admin/login/")
+# Whoever watches the process asks these. Pages that wait say nothing of its sockets.
+NEVER_WAIT = ("/readyz", "/metrics")
+SAFE = ("GET", "HEAD")
 
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -33,6 +42,7 @@ class Turns:
 
     def __init__(self, most: int) -> None:
         self._free = most
+        self.waiting = 0
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     @asynccontextmanager
@@ -50,12 +60,15 @@ class Turns:
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(name, deque()).append(turn)
+        self.waiting += 1
         try:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled():
                 self._end()
             raise
+        finally:
+            self.waiting -= 1
 
     def _end(self) -> None:
         while self._waiting:
@@ -71,7 +84,7 @@ class Turns:
         self._free += 1
 
 
-pages, secrets = Turns(PAGES), Turns(SECRETS)
+pages, office, secrets = Turns(PAGES), Turns(OFFICE), Turns(SECRETS)
 
 
 @async_only_middleware
@@ -83,12 +96,49 @@ def in_turn(get_response: GetResponse) -> GetResponse:
     """
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:
-        is_secret = request.method == "POST" and request.path.startswith(SECRET_FORMS)
-        turns = secrets if is_secret else pages
+        if request.path in NEVER_WAIT:
+            return await get_response(request)
+        turns = _turns_for(request)
+        if turns.waiting >= MOST_WAITING:
+            return _busy(request)
         async with turns.turn(network(request)):
             return await get_response(request)
 
     return middleware
+
+
+def _busy(request: HttpRequest) -> HttpResponse:
+    """Return 503, made here because what is inside needs a turn."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    detail = "Too many requests wait at the moment. Try again in some seconds."
+    response: HttpResponse
+    if request.path.startswith("/api/"):
+        response = JsonResponse(
+            {
+                "type": "about:blank",
+                "title": status.phrase,
+                "status": status.value,
+                "code": "store.unavailable",
+                "detail": detail,
+            },
+            content_type="application/problem+json",
+        )
+    elif request.path.endswith(".json"):
+        response = JsonResponse({"code": f"http.{status.value}", "detail": detail})
+    else:
+        response = HttpResponse(detail, content_type="text/plain")
+    response.status_code = status
+    response["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+def _turns_for(request: HttpRequest) -> Turns:
+    """Return the turns of a request: nobody's page waits for an organiser's mails."""
+    if request.method == "POST" and request.path.startswith(SECRET_FORMS):
+        return secrets
+    if request.method not in SAFE or request.path.startswith(("/admin/", "/api/")):
+        return office
+    return pages
 
 
 def network(request: HttpRequest) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.test import RequestFactory
 
-from runners.views.turns import PAGES, SECRETS, Turns, in_turn
+from runners.views import turns as limits
+from runners.views.turns import OFFICE, PAGES, SECRETS, Turns, in_turn
 from tests.virtual_time import virtual_time
 
 
@@ -47,30 +48,86 @@ async def test_a_client_that_leaves_takes_no_turn() -> None:
         await turns.turn("bob").__aenter__()
 
 
+class Pages:
+    """A view whose responses wait, behind the middleware."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.may_end = asyncio.Event()
+        self._answer = in_turn(self._view)
+        self._factory = RequestFactory()
+
+    async def _view(self, request: HttpRequest) -> HttpResponse:
+        self.running += 1
+        await self.may_end.wait()
+        return HttpResponse()
+
+    async def ask(
+        self, method: str, path: str, times: int = 1
+    ) -> list[asyncio.Future[HttpResponseBase]]:
+        """Send requests, and run until each that may run does so."""
+        requests: list[asyncio.Future[HttpResponseBase]] = [
+            asyncio.ensure_future(self._answer(self._factory.generic(method, path)))
+            for _ in range(times)
+        ]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return requests
+
+
 @pytest.mark.parametrize(
-    "method, path, most", [("GET", "/sign-in/", PAGES), ("POST", "/sign-in/", SECRETS)]
+    "method, path, most",
+    [
+        ("GET", "/sign-in/", PAGES),
+        ("POST", "/sign-in/", SECRETS),
+        ("POST", "/me/contacts/", OFFICE),
+        ("GET", "/api/v1/races", OFFICE),
+    ],
 )
 async def test_a_limited_number_of_pages_is_made_at_once(
     method: str, path: str, most: int
 ) -> None:
-    running, may_end = 0, asyncio.Event()
-
-    async def view(request: HttpRequest) -> HttpResponse:
-        nonlocal running
-        running += 1
-        await may_end.wait()
-        return HttpResponse()
-
-    answer = in_turn(view)
-    factory = RequestFactory()
-    requests = [
-        asyncio.ensure_future(answer(factory.generic(method, path)))
-        for _ in range(most + 3)
-    ]
-    # Each that may run does so in the first pass of the loop.
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert running == most
-    may_end.set()
+    pages = Pages()
+    requests = await pages.ask(method, path, most + 3)
+    assert pages.running == most
+    pages.may_end.set()
     await asyncio.gather(*requests)
-    assert running == most + 3
+    assert pages.running == most + 3
+
+
+async def test_nobody_waits_for_organisers_and_no_watcher_for_pages() -> None:
+    pages = Pages()
+    requests = await pages.ask("POST", "/api/v1/races", OFFICE + 1)
+    requests += await pages.ask("GET", "/races/ten/", PAGES + 1)
+    assert pages.running == OFFICE + PAGES
+    for path in ("/readyz", "/metrics"):
+        requests += await pages.ask("GET", path)
+    assert pages.running == OFFICE + PAGES + 2
+    pages.may_end.set()
+    await asyncio.gather(*requests)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/races/ten/", "text/plain"),
+        ("/races/ten/standings.json", "application/json"),
+        ("/api/v1/races", "application/problem+json"),
+    ],
+)
+async def test_a_flood_is_refused(
+    monkeypatch: pytest.MonkeyPatch, path: str, kind: str
+) -> None:
+    monkeypatch.setattr(limits, "MOST_WAITING", 2)
+    pages = Pages()
+    requests = await pages.ask("GET", path, PAGES + 2)
+    (refused,) = await pages.ask("GET", path)
+    response = await refused
+    assert (response.status_code, response["Retry-After"]) == (503, "5")
+    assert response["Content-Type"] == kind
+    requests[-1].cancel()
+    await asyncio.sleep(0)
+    requests += await pages.ask("GET", path)
+    pages.may_end.set()
+    done = await asyncio.gather(*requests, return_exceptions=True)
+    assert [type(each) for each in done].count(HttpResponse) == PAGES + 2
