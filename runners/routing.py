@@ -10,6 +10,7 @@ from runners.intake.endpoint import PREFIX, intake
 from runners.serving.bodies import with_bounded_bodies
 from runners.serving.liveness import PATH as HEALTH
 from runners.serving.liveness import healthz
+from runners.views.live_json import with_live_json
 from runners.views.races.eta import with_arrivals
 
 # Channels routes ASGI applications by Django's patterns, whose types expect views.
@@ -24,9 +25,9 @@ websocket_application = URLRouter(
 def http_application(pages: Any) -> Any:
     """Return the HTTP application: what needs no middleware, and `pages` for the rest.
 
-    That is the intake for phones, the liveness check and a crowd's arrival times.
+    That is the intake for phones, the liveness check, and what crowds ask for.
     """
-    pages = with_arrivals(pages)
+    pages = with_live_json(with_arrivals(pages))
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"].startswith(PREFIX):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gzip
 from http import HTTPStatus
+from io import BytesIO
 from typing import Any
 
 import orjson
 from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
@@ -20,10 +22,12 @@ from runners.recovery.backfill import stored_since
 from runners.rights.access import visible_runners
 from runners.rights.share_links import LinkError
 from runners.rights.windows import visible_from, visible_races
+from runners.serving.bodies import Application, Receive, Scope, Send
 from runners.serving.process import complete_before
 from runners.snapshots.items import add_trails, runner_items
 from runners.units.clock import now_ms
 from runners.units.errors import CodedError
+from runners.views.anybody import NOT_CACHED, asked_by_anybody, send_json
 from runners.views.numbers import whole_number
 from runners.views.policy import read_only
 from runners.views.share_header import database_unavailable, header_link
@@ -34,9 +38,13 @@ from runners.views.topic_data import (
     race_items,
     without_blockers,
 )
+from runners.views.turns import Turns, network
 
 # Limits of runners and races in one request, equal to those of a socket.
 FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
+SUFFIX = "/live.json"
+# Answers to anybody that are made at the same time: most of them take a millisecond.
+_turns = Turns(2)
 
 
 class Refused(CodedError):
@@ -70,8 +78,39 @@ async def live_json(request: HttpRequest) -> HttpResponse:
     except database.DatabaseUnavailable:
         return database_unavailable()
     response = await compressed(request, body)
-    response["Cache-Control"] = "private, no-store"
+    response["Cache-Control"] = NOT_CACHED
     return response
+
+
+def with_live_json(pages: Application) -> Application:
+    """Answer requests of anybody for `/live.json`; return the application.
+
+    They do not wait for pages, and few are answered at once, fairly between networks.
+    Requests with a session, a share link or anything unusual are for `pages`.
+    """
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        is_ours = scope["path"].endswith(SUFFIX)
+        asked = asked_by_anybody(scope, "live_json") if is_ours else None
+        if asked is None:
+            await pages(scope, receive, send)
+            return
+        request = ASGIRequest(scope, BytesIO())
+        headers = asked.headers + ((b"vary", b"Accept-Encoding"),)
+        try:
+            async with _turns.turn(network(request)):
+                body = await database.read(_answer, request, None)
+                response = await compressed(request, body)
+        except Refused as error:
+            response = error.response()
+        except database.DatabaseUnavailable:
+            await pages(scope, receive, send)
+            return
+        if encoding := response.get("Content-Encoding"):
+            headers += ((b"content-encoding", encoding.encode()),)
+        await send_json(send, response.status_code, headers, response.content)
+
+    return answer
 
 
 async def compressed(
@@ -176,8 +215,10 @@ def _races(
     """Return the requested races that may be seen, and the link's."""
     slugs = [slug for slug in _values_of(request, "race") if "\0" not in slug]
     links = [] if link is None else [link.pk]
-    visible = visible_races(links).filter(slug__in=slugs)
-    races = {race.slug: race for race in visible}
+    races: dict[str, Race] = {}
+    if slugs:
+        visible = visible_races(links).filter(slug__in=slugs)
+        races = {race.slug: race for race in visible}
     if link is not None and link.race is not None:
         races[link.race.slug] = link.race
     refused += [
@@ -200,6 +241,9 @@ def _single(
             codes.append(code_of(text))
         except RunnerIdError:
             refused.append({"code": "runner.invalid", "runner": text[:80]})
+    if not codes and link is None:
+        # Building the queries below takes milliseconds.
+        return {}
     links = [] if link is None else [link.pk]
     seen = visible_runners(user, links)
     wanted = set(seen.filter(code__in=codes).values_list("pk", flat=True))

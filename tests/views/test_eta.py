@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from asgiref.testing import ApplicationCommunicator
 from channels.db import database_sync_to_async
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
@@ -24,12 +22,12 @@ from runners.models import (
     Split,
 )
 from runners.races import predictions, race_data
-from runners.routing import http_application
 from runners.serving.process import Process
 from runners.subscriptions import arrival_reads
 from runners.units.clock import milliseconds, now_ms
-from runners.views.races.eta import _race_and_headers
+from runners.views.anybody import _parts_and_headers
 from tests.races.field import LENGTH_M, METRES_PER_DEGREE, make_entry, make_race
+from tests.views import before_django
 from tests.waiting import eventually
 
 # The view reads in separate threads, which see committed rows only.
@@ -42,7 +40,7 @@ Visibility = Runner.Visibility
 def clear_cache() -> Iterator[None]:
     yield
     predictions._kept.clear()
-    _race_and_headers.cache_clear()
+    _parts_and_headers.cache_clear()
 
 
 def get_eta(client: Client, at: object, query: str = "", **headers: str) -> Any:
@@ -239,34 +237,8 @@ def test_an_arrival_without_a_range_has_a_reason(client: Client) -> None:
     }
 
 
-Communicator: Any = ApplicationCommunicator
-
-
-# The answer in place of Django's pages.
-PAGES = 418
-
-
-async def ask_pages(scope: Any, receive: Any, send: Any) -> None:
-    await send({"type": "http.response.start", "status": PAGES, "headers": []})
-    await send({"type": "http.response.body", "body": b"{}"})
-
-
 async def get_before_django(query: str, *headers: tuple[bytes, bytes]) -> Any:
-    """Send a request to the application, with `ask_pages` in place of Django."""
-    scope = {
-        **{"type": "http", "method": "GET", "path": "/races/ten/eta.json"},
-        **{
-            "query_string": query.encode("latin-1"),
-            "headers": [(b"host", b"testserver")],
-        },
-    }
-    scope["headers"] += headers  # type: ignore[operator]
-    communicator: Any = Communicator(http_application(ask_pages), scope)
-    await communicator.send_input({"type": "http.request", "body": b""})
-    start = await communicator.receive_output(timeout=60)
-    body = await communicator.receive_output(timeout=60)
-    sent = {name.decode().title(): value.decode() for name, value in start["headers"]}
-    return start["status"], sent, json.loads(body["body"])
+    return await before_django.get_before_django("/races/ten/eta.json", query, *headers)
 
 
 async def test_a_crowd_gets_the_answers_of_pages_before_django(
@@ -374,11 +346,11 @@ def test_what_was_read_before_positions_were_erased_is_not_kept(
 
 @pytest.mark.parametrize("query", ["at=\xff", "&".join(["a=1"] * 1_001)])
 async def test_what_django_refuses_goes_to_django(process: Process, query: str) -> None:
-    assert (await get_before_django(query))[0] == PAGES
+    assert (await get_before_django(query))[0] == before_django.PAGES
 
 
 async def test_requests_go_to_django_when_the_process_has_stopped() -> None:
-    assert (await get_before_django("at=9000"))[0] == PAGES
+    assert (await get_before_django("at=9000"))[0] == before_django.PAGES
 
 
 @pytest.mark.parametrize(
@@ -393,4 +365,4 @@ async def test_requests_with_rights_of_their_own_go_to_django(
     process: Process, header: tuple[bytes, bytes]
 ) -> None:
     status, _, _ = await get_before_django("at=9000", header)
-    assert status == PAGES
+    assert status == before_django.PAGES

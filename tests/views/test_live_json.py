@@ -6,8 +6,9 @@ from typing import Any
 
 import polyline
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.utils import timezone
 
 from runners.models import (
@@ -19,7 +20,9 @@ from runners.models import (
     Runner,
     ShareLink,
 )
+from runners.serving.process import Process
 from runners.units.clock import milliseconds, now_ms
+from tests.views.before_django import PAGES, get_before_django
 
 # The view reads in separate threads, which see committed rows only.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -164,3 +167,34 @@ def test_a_poll_is_compressed(client: Client) -> None:
     answer = client.get("/live.json?public=1", headers={"Accept-Encoding": "gzip"})
     assert answer["Content-Encoding"] == "gzip"
     assert b'"bob"' in gzip.decompress(answer.content)
+
+
+async def test_anybody_gets_the_answers_of_pages_before_django(
+    process: Process,
+) -> None:
+    bob = await sync_to_async(make_runner)("bob")
+    await sync_to_async(make_race)()
+    since = milliseconds(bob.latest.recorded_at)
+    gzipped = b"accept-encoding", b"gzip"
+    for query in ("public=1", "race=half&runners=eve", f"runners=bob&since={since}"):
+        status, headers, body = await get_before_django("/live.json", query, gzipped)
+        page = await AsyncClient().get(f"/live.json?{query}")
+        assert status == page.status_code == 200
+        assert body | {"time": 0} == page.json() | {"time": 0}
+        assert headers["Vary"] == "Accept-Encoding"
+        others = {"Vary", "Content-Language", "Content-Length"}
+        expected = {(n, v) for n, v in page.items() if n not in others}
+        assert expected | {("Content-Encoding", "gzip")} == {
+            (n, v) for n, v in headers.items() if n not in others
+        }
+    assert (await get_before_django("/live.json", "since=x"))[0] == 400
+
+
+@pytest.mark.parametrize(
+    "header", [(b"cookie", b"sessionid=x"), (b"spectate-share", b"x")]
+)
+async def test_a_viewer_with_more_rights_is_answered_by_django(
+    process: Process, header: tuple[bytes, bytes]
+) -> None:
+    answer = await get_before_django("/live.json", "public=1", header)
+    assert answer[0] == PAGES

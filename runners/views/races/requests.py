@@ -13,10 +13,9 @@ from runners import database
 from runners.models import Race, ShareLink
 from runners.rights.windows import visible_race
 from runners.units.errors import CodedError
+from runners.views.anybody import NOT_CACHED
 from runners.views.live_json import Refused, link_in_header
 from runners.views.share_header import database_unavailable
-
-NOT_CACHED = "private, no-store"
 
 AsyncView = Callable[..., Coroutine[Any, Any, HttpResponse]]
 
