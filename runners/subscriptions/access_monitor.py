@@ -39,7 +39,8 @@ logger = logging.getLogger(__name__)
 # Time between polls of the table.
 POLL_S = 0.3
 # Transactions may commit in a different order than their ids, so missing ids are polled
-# again for this long, the last MOST_LATE of them.
+# again for this long. If there are more than MOST_LATE of them, all rows of this time
+# are read instead.
 OVERLAP_S = 10.0
 MOST_LATE = 10_000
 # After this time of failed polls only positions of public runners are sent.
@@ -204,10 +205,7 @@ class AccessMonitor:
         first = self._floor is None
         if self._floor is None:
             self._floor = await database.read_rights(_last_change)
-        newest = max(self._seen, default=self._floor)
-        oldest = max(self._floor, newest - MOST_LATE)
-        late = [pk for pk in range(oldest + 1, newest) if pk not in self._seen]
-        rows = await database.read_rights(_changes_after, newest, late)
+        rows = await self._new_changes(self._floor)
         changes = Changes.of(rows)
         if rows:
             # Rights read before this are outdated, see `generation`.
@@ -253,6 +251,15 @@ class AccessMonitor:
         for pk in old:
             del self._seen[pk]
             self._floor = max(self._floor, pk)
+
+    async def _new_changes(self, floor: int) -> list[RightsChange]:
+        """Read the changes above `floor` that no poll has found yet."""
+        newest = max(self._seen, default=floor)
+        if newest - floor - len(self._seen) > MOST_LATE:
+            rows = await database.read_rights(_changes_after, floor, ())
+            return [row for row in rows if row.pk not in self._seen]
+        late = [pk for pk in range(floor + 1, newest) if pk not in self._seen]
+        return await database.read_rights(_changes_after, newest, late)
 
     async def reauthorize(self, sockets: Iterable[MonitoredSocket]) -> None:
         """Check the rights of these sockets, and apply the decisions.

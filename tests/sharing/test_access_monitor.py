@@ -21,7 +21,7 @@ from runners.preferences.runner_settings import sharing_pause, visibility_set
 from runners.rights.access import Viewer
 from runners.serving.process import Process
 from runners.subscriptions import access_monitor
-from runners.subscriptions.access_monitor import AccessMonitor
+from runners.subscriptions.access_monitor import AccessMonitor, Changes
 from runners.subscriptions.topic import Topic, TopicName
 from runners.units.clock import now_ms
 from tests.factories.people import make_runner, make_token
@@ -126,6 +126,27 @@ async def test_a_change_is_read_by_one_poll(
         await database_sync_to_async(RightsChange.objects.note)("split", keys)
         await monitor._poll()
     assert found == [101, 102, 103]
+
+
+async def test_a_change_is_read_once_even_if_many_ids_before_it_are_missing(
+    monitor: AccessMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_monitor, "MOST_LATE", 10)
+    monitor._task.cancel()
+    await asyncio.wait([monitor._task])
+    await monitor._poll()
+    found: list[int] = []
+
+    def note(rows: list[RightsChange]) -> Changes:
+        found.extend(row.pk for row in rows)
+        return Changes()
+
+    monkeypatch.setattr(Changes, "of", note)
+    # A long transaction has reserved the ids before the first one.
+    for pk in (1_000, 5, 6, 1_001):
+        await RightsChange.objects.acreate(pk=pk, kind="split", key=1)
+        await monitor._poll()
+    assert found == [1_000, 5, 6, 1_001]
 
 
 def test_a_pause_applies_to_a_phone_on_a_process_without_sockets() -> None:
