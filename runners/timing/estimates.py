@@ -42,13 +42,14 @@ def estimates_set(
     `passes`: those of stations; `rules`: of runners who may hide a place. Causes a
     query.
     """
+    for entry in entries:
+        entry.estimate = None
     if ground.slopes is None:
         return
     samples = _samples(race, ground, entries)
     laid = sorted({(p.distance, p.checkpoint) for own in passes.values() for p in own})
     ahead: list[tuple[Entry, Mat]] = []
     for entry in entries:
-        entry.estimate = None
         last = samples[entry.pk][-1]
         mat = _next_mat(last.distance, laid, ground)
         if mat is None or last.doubt == START_DOUBT_S:

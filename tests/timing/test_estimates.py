@@ -85,6 +85,15 @@ def test_a_snapshot_has_the_way_to_the_next_mat(ten: Race) -> None:
     assert found["checkpoint"] == ten.checkpoints.get(name="Finish").pk
 
 
+def test_the_estimate_ends_with_the_course(ten: Race) -> None:
+    pass_mats(ten, "41", ("Start", 70), ("2.5 km", 85))
+    assert estimate_of(ten, "bob") is not None
+    ten.line = []
+    ten.save()
+    pass_mats(ten, "41", ("5 km", 100))
+    assert estimate_of(ten, "bob") is None
+
+
 def test_a_snapshot_makes_no_model_instances_of_runners_without_a_phone(
     ten: Race,
 ) -> None:
