@@ -25,6 +25,10 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 # A request's head has at most 64 KiB, and this is from before its check.
 ADDRESSES_KEPT = 64
+# All that these responses depend on. Others of a proxy differ by viewer.
+ADDRESS_HEADERS = frozenset(
+    {b"host", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"}
+)
 NOT_CACHED = "private, no-store"
 
 
@@ -52,7 +56,7 @@ def asked_by_anybody(scope: Scope, view_name: str) -> Asked | None:
     for name, value in scope["headers"]:
         if name.startswith(b"spectate-") or (name == b"cookie" and session in value):
             return None
-        if name == b"host" or name.startswith(b"x-forwarded-"):
+        if name in ADDRESS_HEADERS:
             of_address.append((name, value))
     address = scope["path"], scope.get("root_path", ""), scope.get("scheme", "http")
     known = _parts_and_headers(view_name, *address, tuple(of_address))

@@ -261,6 +261,13 @@ async def test_a_crowd_gets_the_answers_of_pages_before_django(
     assert (await get_before_django("at=9000"))[0] == 404
 
 
+async def test_viewers_behind_a_proxy_share_an_address(process: Process) -> None:
+    _parts_and_headers.cache_clear()
+    for viewer in (b"192.0.2.1", b"192.0.2.2"):
+        await get_before_django("at=9000", (b"x-forwarded-for", viewer))
+    assert _parts_and_headers.cache_info().misses == 1
+
+
 async def test_requests_of_a_crowd_see_rights_as_of_now(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
