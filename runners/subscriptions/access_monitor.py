@@ -338,6 +338,8 @@ class AccessMonitor:
                 for socket in list(self.sockets):
                     socket.erase(runner)
                 self.topics.erase(runner)
+                # They may have been made from the positions deleted here.
+                discard_predictions([runner])
                 return await self._notify_followers({runner})
 
     async def close(self) -> None:

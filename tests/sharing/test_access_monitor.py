@@ -18,6 +18,7 @@ from runners.positions.fix import Fix
 from runners.positions.pipeline import Receipt
 from runners.positions.track import Publisher
 from runners.preferences.runner_settings import sharing_pause, visibility_set
+from runners.races import predictions
 from runners.rights.access import Viewer
 from runners.serving.process import Process
 from runners.subscriptions import access_monitor
@@ -147,6 +148,17 @@ async def test_a_change_is_read_once_even_if_many_ids_before_it_are_missing(
         await RightsChange.objects.acreate(pk=pk, kind="split", key=1)
         await monitor._poll()
     assert found == [1_000, 5, 6, 1_001]
+
+
+async def test_predictions_from_positions_that_are_erased_late_are_discarded(
+    monitor: AccessMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forget(pk: int, stored_within: float) -> None:
+        predictions._kept[1, timezone.now(), pk] = Mock()
+
+    monkeypatch.setattr(access_monitor, "forget_hidden", forget)
+    await monitor._erase(1)
+    assert predictions._kept == {}
 
 
 def test_a_pause_applies_to_a_phone_on_a_process_without_sockets() -> None:
