@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 from runners.intake.app import (
+    MOST_FIELDS,
     UNKNOWN_APP,
     WHOLE,
     App,
@@ -49,6 +51,7 @@ ALIKE = 0.8
 # The names listed in an error, and the length of each.
 LISTED = 10
 LONGEST_NAME = 40
+LONGEST_TIME = 40
 
 
 def read(report: Report) -> Reading:
@@ -59,7 +62,7 @@ def read(report: Report) -> Reading:
     else:
         items = {0: report.fields()}
     if items and (report.body or report.query.keys() - TOKEN):
-        _check_known(items.values())
+        _check_names(items.values())
     for index, fields in items.items():
         fix = None
         if has_position(fields) or len(items) > 1:
@@ -79,9 +82,14 @@ def ok(outcome: Outcome) -> Reply:
 GENERIC = App(frozenset({"GET", "POST"}), read, ok, json_error)
 
 
-def _check_known(items: Iterable[Mapping[str, Any]]) -> None:
-    """Raise `FixError` if no field of a request is known."""
+def _check_names(items: Iterable[Mapping[str, Any]]) -> None:
+    """Raise `FixError` if no field of a request is known, or too many are different."""
     names = {name for fields in items for name in fields} - TOKEN
+    if len(names) > MOST_FIELDS:
+        raise FixError(
+            "message.invalid",
+            f"The positions have more than {MOST_FIELDS} different fields.",
+        )
     if names.isdisjoint(KNOWN_NAMES):
         raise FixError(
             "message.invalid",
@@ -93,12 +101,7 @@ def _check_known(items: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _fix(fields: Mapping[str, Any], now: int) -> Fix:
-    unknown = [
-        name
-        for name in fields.keys() - KNOWN_NAMES
-        if _is_like_a_time(name) or TIME_VALUE.fullmatch(str(fields[name]))
-    ]
-    if unknown and time_field(fields) is None:
+    if time_field(fields) is None and (unknown := _unknown_times(fields)):
         # Otherwise an old position would become one of now.
         raise FixError(
             "position.invalid",
@@ -107,9 +110,27 @@ def _fix(fields: Mapping[str, Any], now: int) -> Fix:
     return fix_of_fields(fields, now)
 
 
-def _is_like_a_time(name: str) -> bool:
+def _unknown_times(fields: Mapping[str, Any]) -> list[str]:
+    return [
+        name
+        for name in fields.keys() - KNOWN_NAMES
+        if _is_name_of_time(name[:LONGEST_NAME]) or _is_time(fields[name])
+    ]
+
+
+# All positions of a report have the same names.
+@lru_cache(MOST_FIELDS)
+def _is_name_of_time(name: str) -> bool:
     return LIKE_A_TIME.fullmatch(name) is not None or bool(
-        get_close_matches(name.lower()[:LONGEST_NAME], TIME, cutoff=ALIKE)
+        get_close_matches(name.lower(), TIME, cutoff=ALIKE)
+    )
+
+
+def _is_time(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and len(value) <= LONGEST_TIME
+        and TIME_VALUE.fullmatch(value) is not None
     )
 
 

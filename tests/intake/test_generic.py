@@ -77,6 +77,14 @@ def test_a_time_of_an_unknown_name_is_not_now(name: str) -> None:
     assert isinstance(known, Fix) and known.t == 1_700_000_000_000
 
 
+def test_too_many_different_fields_are_refused() -> None:
+    place = {"lat": 48.5, "lon": 2.5}
+    items = [place | {f"x{n}-{i}": 1 for i in range(100)} for n in range(3)]
+    assert len(read(report(json.dumps(items[:1] * 3), "application/json")).fixes) == 3
+    with pytest.raises(FixError, match="more than 200 different fields"):
+        read(report(json.dumps(items), "application/json"))
+
+
 def test_other_fields_do_no_harm() -> None:
     fix = fix_of({"lat": 48.5, "lon": 2.5, "device": "x", "timezone": "UTC"})
     assert isinstance(fix, Fix) and fix.t == NOW
