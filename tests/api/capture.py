@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import ipaddress
+import itertools
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -84,6 +86,7 @@ class Capture:
     answers: list[Answer] = field(default_factory=list)
     # Scenarios that failed, with the traceback.
     failed: list[str] = field(default_factory=list)
+    _places: Iterator[int] = field(default_factory=itertools.count)
 
     @contextlib.asynccontextmanager
     async def joined(
@@ -139,6 +142,10 @@ class Capture:
         connection = http.client.HTTPConnection(
             "127.0.0.1", self.server.port, timeout=PATIENCE_S
         )
+        # From somewhere else each time: the answers to wrong links are delayed more and
+        # more for each network.
+        place = ipaddress.IPv4Address("198.18.0.0") + next(self._places)
+        headers = {"X-Forwarded-For": str(place)} | headers
         with contextlib.closing(connection):
             connection.request(method, path, body, headers)
             response = connection.getresponse()

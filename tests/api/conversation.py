@@ -24,6 +24,7 @@ LIMITS = {
     "SPECTATE_FRAME_LIMIT": "65536",
     "SPECTATE_PUBLISH_BURST": "1300",
     "SPECTATE_SOCKETS_A_TOKEN": "2",
+    "TRUSTED_PROXIES": "127.0.0.1",
 }
 # The time limit of a scenario on a busy machine, where some twenty run concurrently.
 PATIENCE_S = 120.0

@@ -72,9 +72,11 @@ async def test_merged_positions_are_counted(pipeline: Pipeline, bob: Publisher) 
 
 
 async def test_fixes_that_are_never_stored_are_counted_by_reason(
-    pipeline: Pipeline, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+    process: Process, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorder = pipeline.recorder
+    # It would tell the pipeline that the runner is deleted.
+    await process.access_monitor.close()
+    pipeline, recorder = process.pipeline, process.recorder
     times = iter(range(now_ms() - 1_000, now_ms()))
 
     async def send(count: int) -> None:
