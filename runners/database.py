@@ -85,6 +85,10 @@ _rights_pool = Pool(1, thread_name_prefix="rights")
 # asked again after an error would never get one.
 _snapshot_pool = Pool(1, thread_name_prefix="snapshots")
 _snapshot_pool.timeout = 60.0
+# The thread for tables with all rows of a race. Those of a marathon take longer than a
+# read may on a busy machine. They do not wait for long work, nor delay it.
+_table_pool = Pool(1, thread_name_prefix="tables")
+_table_pool.timeout = 60.0
 
 
 class DatabaseUnavailable(Exception):
@@ -115,6 +119,11 @@ async def read_snapshot(
 ) -> T:
     """Call a function like `read`, in the thread for the snapshots of topics."""
     return await _call(_snapshot_pool, partial(function, *args, **kwargs))
+
+
+async def read_table(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function like `read`, in the thread for tables."""
+    return await _call(_table_pool, partial(function, *args, **kwargs))
 
 
 async def _call(pool: Pool, function: Callable[[], T]) -> T:
@@ -246,9 +255,8 @@ def prepare_connection() -> None:
 def close_connections() -> None:
     """Close the threads' connections, so that a test database can be deleted."""
     barrier = [_pool.submit(_close_one) for _ in range(THREADS * 4)]
-    barrier += [
-        pool.submit(_close_one) for pool in (_rights_pool, _work_pool, _snapshot_pool)
-    ]
+    pools = (_rights_pool, _work_pool, _snapshot_pool, _table_pool)
+    barrier += [pool.submit(_close_one) for pool in pools]
     for done in barrier:
         done.result()
 

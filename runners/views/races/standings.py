@@ -50,8 +50,8 @@ async def standings_json(request: HttpRequest, slug: str) -> HttpResponse:
 async def standings_csv(request: HttpRequest, slug: str) -> HttpResponse:
     """Return the standings as CSV, `?by=&category=&wave=&q=`."""
     user = await request.auser()
-    # All rows of a marathon take longer than a read may on a busy machine.
-    return csv_response(slug, await database.work(_csv, request, slug, user.pk))
+    body = await database.read_table(_csv, request, slug, user.pk)
+    return csv_response(slug, body)
 
 
 def csv_response(slug: str, body: bytes) -> HttpResponse:
@@ -97,17 +97,22 @@ async def shared_csv(request: HttpRequest, token: str) -> HttpResponse:
         user, link, _base = about
         return csv_response(slug, _csv(request, slug, user, link))
 
-    return await _shared(request, token, table)
+    return await _shared(request, token, table, database.read_table)
 
 
-async def _shared(request: HttpRequest, token: str, make: Any) -> HttpResponse:
+async def _shared(
+    request: HttpRequest, token: str, make: Any, read: Any = database.read
+) -> HttpResponse:
     user = await request.auser()
-    return kept_secret(await _page(request, _behind_link, token, user.pk, make))
+    about = token, user.pk, make
+    return kept_secret(await _page(request, _behind_link, *about, read=read))
 
 
-async def _page(request: HttpRequest, make: Any, *about: Any) -> HttpResponse:
+async def _page(
+    request: HttpRequest, make: Any, *about: Any, read: Any = database.read
+) -> HttpResponse:
     try:
-        response: HttpResponse = await database.read(
+        response: HttpResponse = await read(
             _in_language, get_language(), make, request, *about
         )
     except Refused as error:
