@@ -21,6 +21,8 @@ from runners.positions.validation import EARLIEST_MS, FixError, check_fix
 # Limit of fixes per request. Apps that send batches stay under 1,000.
 MOST_FIXES = 10_000
 MOST_FIELDS = 200
+# A form has one position. Decoding 8 MiB would block the event loop for a second.
+MOST_FORM_BYTES = 64 * 1024
 UNKNOWN_APP = "Unknown app"
 # The index of an error of the whole report, in place of that of a fix.
 WHOLE = -1
@@ -59,12 +61,16 @@ class Report:
     def fields(self) -> dict[str, str]:
         """Return the fields of the query string, then those of a form in the body.
 
-        Raises `FixError` for a body that is no form.
+        Raises `FixError` for a body that is no form, or too long.
         """
-        if self.content_type.lower().startswith("multipart/form-data"):
-            return self._parts() | self.query
         if self.body.lstrip()[:1] == b"<":
             raise FixError("message.invalid", "XML is not read here: send JSON.")
+        if len(self.body) > MOST_FORM_BYTES:
+            raise FixError(
+                "message.too_big", f"A form may have at most {MOST_FORM_BYTES:,} bytes."
+            )
+        if self.content_type.lower().startswith("multipart/form-data"):
+            return self._parts() | self.query
         return fields_of(self.body.decode(errors="replace")) | self.query
 
     def _parts(self) -> dict[str, str]:

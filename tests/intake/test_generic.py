@@ -77,6 +77,14 @@ def test_a_time_of_an_unknown_name_is_not_now(name: str) -> None:
     assert isinstance(known, Fix) and known.t == 1_700_000_000_000
 
 
+@pytest.mark.parametrize("type_", ["", "multipart/form-data; boundary=Xy"])
+def test_long_forms_are_refused_before_they_are_parsed(type_: str) -> None:
+    body = (MULTIPART if type_ else "lat=48.5&lon=2.5&x=") + "x" * 64 * 1024
+    with pytest.raises(FixError, match="at most 65,536 bytes") as caught:
+        read(report(body, type_))
+    assert caught.value.code == "message.too_big"
+
+
 def test_too_many_different_fields_are_refused() -> None:
     place = {"lat": 48.5, "lon": 2.5}
     items = [place | {f"x{n}-{i}": 1 for i in range(100)} for n in range(3)]
