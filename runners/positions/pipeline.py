@@ -169,29 +169,35 @@ class Pipeline:
         rows: list[Row] = []
         changes: list[Change] = []
         for each in soon:
+            errors: Sequence[Exception]
             try:
-                self._accept_one(each, now, rows, changes)
+                errors = self._accept_one(each, now, rows, changes)
             except Exception as error:
                 # An error of one runner must not lose the fixes of others.
-                for _ in each.fixes:
-                    each.refuse(error)
+                errors = [error] * len(each.fixes)
             each.fixes.clear()
+            if errors:
+                _refuse_all(errors, each.refuse)
         if rows:
             self.recorder.record_unacked(rows, changes, accepted_at)
 
     def _accept_one(
         self, soon: Soon, now: int, rows: list[Row], changes: list[Change]
-    ) -> None:
-        runner, track, fixes, wire_id, refuse = soon
+    ) -> Sequence[FixError]:
+        """Accept fixes of one socket, and return the errors of those refused."""
+        runner, track, fixes, wire_id, _ = soon
         track.used_at = self.hub.loop.time()
         refused, valid = self._check_live(track, fixes, now)
-        for error in refused:
-            refuse(error)
         steps, late = track.advance(valid)
-        for event in track.events(runner, steps, late, wire_id=wire_id, live=True):
-            self.hub.deliver_local(event)
         rows += rows_of(runner, steps, late, SOCKET)
         changes += changes_of(runner, steps)
+        try:
+            for event in track.events(runner, steps, late, wire_id=wire_id, live=True):
+                self.hub.deliver_local(event)
+        except Exception:
+            # The fixes are accepted in any case, so they are not refused for this.
+            logger.exception("Positions were not sent to all followers")
+        return refused
 
     def refuse(self, error: FixError) -> None:
         """Count a refused fix."""
@@ -444,6 +450,17 @@ class Pipeline:
 
 def _read_track(pk: int) -> tuple[int, PrivacyRules, Running | None, float]:
     return read_latest(pk), read_rules(pk), *read_running(pk)
+
+
+def _refuse_all(
+    errors: Iterable[Exception], refuse: Callable[[Exception], None]
+) -> None:
+    try:
+        for error in errors:
+            refuse(error)
+    except Exception:
+        # An error of one socket must not lose the fixes of others.
+        logger.exception("The errors of refused positions were not sent")
 
 
 def _done() -> asyncio.Future[int]:

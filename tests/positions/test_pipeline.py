@@ -142,6 +142,43 @@ async def test_fixes_of_several_sockets_are_accepted_together_in_order(
     ]
 
 
+async def test_an_error_after_the_acceptance_loses_no_fix(
+    pipeline: Pipeline,
+    bob: Publisher,
+    follower: Follower,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deliver = pipeline.hub.deliver_local
+
+    def failing_delivery(event: RunnerEvent) -> None:
+        if isinstance(event, PositionAccepted) and event.lat == 49:
+            raise RuntimeError("an error in our code")
+        deliver(event)
+
+    def failing_refusal(error: Exception) -> None:
+        raise RuntimeError("an error of a socket")
+
+    t = now_ms() - 10_000
+    await pipeline.accept_live(bob, [(Fix(t, 48.0, 2.0), False)], 7)
+    track = pipeline.ready_track(bob, t)
+    assert track is not None
+    monkeypatch.setattr(pipeline.hub, "deliver_local", failing_delivery)
+    refused: list[Exception] = []
+    for places, refuse in (
+        ([49.0], refused.append),
+        ([0.0, 50.0], failing_refusal),
+        ([51.0], refused.append),
+    ):
+        fixes = [(Fix(t, lat, 2.0 if lat else 0.0), False) for lat in places]
+        pipeline.accept_soon(Soon(bob, track, fixes, 7, refuse))
+    pipeline.accept_waiting()
+    assert refused == []
+    assert [m["lat"] for m in follower.seed] == [48, 50, 51]
+    await within(pipeline.recorder.flushed())
+    stored = Position.objects.order_by("recorded_at").values_list("lat", flat=True)
+    assert [lat async for lat in stored] == [48, 49, 50, 51]
+
+
 @pytest.fixture
 def window(bob: Publisher) -> int:
     """Show Bob in a race only; return when its window began, a minute ago, in ms."""
