@@ -154,7 +154,11 @@ class Pipeline:
         track = self._tracks.get(runner.pk)
         if track is None or track.ready is not None or track.running_until <= t:
             return None
-        return track if self.hub.layer.is_local else None
+        if not self.hub.layer.is_local:
+            return None
+        # A sweep may come before the fixes are accepted.
+        track.used_at = self.hub.loop.time()
+        return track
 
     def accept_soon(self, fixes: Soon) -> None:
         """Accept fixes in the next pass of the loop, with those of other sockets."""
@@ -186,7 +190,6 @@ class Pipeline:
     ) -> Sequence[FixError]:
         """Accept fixes of one socket, and return the errors of those refused."""
         runner, track, fixes, wire_id, _ = soon
-        track.used_at = self.hub.loop.time()
         refused, valid = self._check_live(track, fixes, now)
         steps, late = track.advance(valid)
         rows += rows_of(runner, steps, late, SOCKET)
