@@ -35,7 +35,7 @@ CLOCKS_APART_S = 2.0
 # The greatest age of a file that was just written.
 JUST_WRITTEN_S = 60.0
 # Connections to PostgreSQL: per worker, and for pages and commands.
-CONNECTIONS_PER_WORKER = 7
+CONNECTIONS_PER_WORKER = 9
 OTHER_CONNECTIONS = 10
 
 

@@ -274,7 +274,7 @@ def test_more_workers_than_the_database_supports_cause_a_warning(
     settings.WORKERS = 30
     (message,) = checks.check_databases(None, ["default"])
     assert message.id == "spectate.W013"
-    assert "220" in message.msg
+    assert "280" in message.msg
 
 
 def test_deployment_checks_pass_behind_https() -> None:
