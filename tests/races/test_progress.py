@@ -230,6 +230,34 @@ def test_who_comes_to_the_finish_faster_than_they_run_was_driven(
     assert (state.status == "finished") is finishes
 
 
+@pytest.mark.parametrize(
+    ("known", "pace", "silent", "length"),
+    [
+        # A final descent. The runner has run `known` seconds at `pace` before.
+        (5_667, 1.5, 2.6, 10_000),
+        (6_000, 1.5, 2.6, 10_000),
+        (4_500, 2.0, 3.0, 10_000),
+        (3_200, 2.5, 3.4, 10_000),
+        # A crowded start.
+        (200, 1.5, 3.3, 10_000),
+        # Fast runners whose phone is silent from soon after the start.
+        (30, 3.7, 3.7, 10_000),
+        (30, 4.2, 4.2, 10_000),
+        (60, 4.2, 4.2, 42_195),
+    ],
+)
+def test_who_is_faster_in_a_silence_than_before_finishes(
+    known: int, pace: float, silent: float, length: int
+) -> None:
+    finish = known + round((length - pace * known) / silent)
+    waits = [at(s, 0) for s in (-60, -30, -10)]
+    run = [at(s, pace * s) for s in range(1, known, max(known // 40, 5))]
+    arrived = [at(s, length) for s in range(finish, finish + 300, 5)]
+    state, _ = follow(guide(course((0, 0), (length, 0))), [*waits, *run, *arrived])
+
+    assert state.status == "finished"
+
+
 def test_fixes_beside_the_course_of_a_slow_phone_do_not_stop_the_progress() -> None:
     run = [at(s, 3.0 * s, accuracy=5.0) for s in range(120, 1_000, 120)]
     aside = [at(s, 3.0 * s, 48, accuracy=5.0) for s in range(1_080, 1_500, 120)]

@@ -25,9 +25,13 @@ WANDER_MEMORY_S = 10.0
 # A runner who rests falls behind by about this share of the usual distance.
 REST_SHARE = 0.5
 REST_COST = 6.0
-# Over more than LONG_S nobody is faster than their own average by more than this.
-LONG_S = 240.0
+# Over ten minutes nobody is faster than all of these: their own average by this share,
+# their average and its uncertainty, and an unknown runner by a share (3.8 m/s).
 FASTEST_SHARE = 1.25
+FASTEST_SIGMAS = 3.0
+FASTEST_UNKNOWN_SHARE = 1.35
+# Over less than LONG_S speeds do not show that a runner was driven.
+LONG_S = 240.0
 FAST_SLACK_M = 50.0
 # Runners go back along the course by about this distance.
 BACK_M = 100.0
@@ -116,9 +120,18 @@ def top_average(
     return most + part * (own - most)
 
 
-def is_fast(metres: float, seconds: float, usual: float) -> bool:
+def is_fast(metres: float, seconds: float, pace: Pace, top_speed: float) -> bool:
     """Return whether a run was too long for a runner of an average pace."""
-    return seconds > LONG_S and metres > FASTEST_SHARE * usual * seconds + FAST_SLACK_M
+    if seconds <= LONG_S:
+        return False
+    usual, spread = pace
+    fastest = max(
+        FASTEST_SHARE * usual,
+        usual + FASTEST_SIGMAS * spread,
+        FASTEST_UNKNOWN_SHARE * usual_pace(top_speed),
+    )
+    most = max(top_average(fastest, seconds, top_speed, faster=0.0), fastest)
+    return metres > most * seconds + FAST_SLACK_M
 
 
 def surprise(ahead: float, variance: float, seconds: float, usual: float) -> float:

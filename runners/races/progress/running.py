@@ -181,7 +181,7 @@ class Running:
         """Return the progress of a runner on the course. It counts if it is certain."""
         hypotheses = state.hypotheses
         state.status, state.rode = "started", False
-        if self._was_driven(state, best, certain, usual):
+        if self._was_driven(state, best, certain):
             return Seen(certain.distance, lost_for(usual, now.t, certain))
         undecided = state.unsure and now.t - state.unsure < UNDECIDED_S * 1000
         coarse = (
@@ -192,21 +192,19 @@ class Running:
             return self._seen(hypotheses)
         return self._count(state, now, best, certain, usual)
 
-    def _was_driven(
-        self, state: State, best: Hypothesis, certain: Node, usual: float
-    ) -> bool:
+    def _was_driven(self, state: State, best: Hypothesis, certain: Node) -> bool:
         """Return whether a runner who appears at the finish may not have run there."""
         if best.distance <= self._finish - FINISH_AREA_M:
             return False
-        ran = best.distance - certain.distance
+        pace, ran = self._pace(state, certain), best.distance - certain.distance
         appeared = best.since if best.since > certain.t else state.t
         arrived = appeared if state.elsewhere is None else state.elsewhere.t
-        if is_fast(ran, (arrived - certain.t) / 1000, usual):
+        if is_fast(ran, (arrived - certain.t) / 1000, pace, self._top_speed):
             state.elsewhere = state.elsewhere or state.shown
             return True
         seen = appeared if appeared < state.t else state.unsure or state.t
         since = (seen - certain.t) / 1000
-        return since > UNSEEN_S and ran < UNSEEN_PACE_SHARE * usual * since
+        return since > UNSEEN_S and ran < UNSEEN_PACE_SHARE * pace.usual * since
 
     def _note_elsewhere(self, state: State, here: Here, best: Hypothesis) -> None:
         """Record where a series of fixes began that do not match the expectation.
