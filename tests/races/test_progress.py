@@ -296,6 +296,23 @@ def test_the_first_fix_of_a_slow_phone_may_be_just_after_the_line() -> None:
     assert [passing.mark for passing in splits(seen)] == [0]
 
 
+@pytest.mark.parametrize("step", [10, 120, 600])
+@pytest.mark.parametrize(
+    ("first", "waits_at", "crosses"), [(19, 10, 150), (19, 2, 150), (55, 5, 240)]
+)
+def test_the_uncertainty_of_a_start_covers_waiting_just_behind_the_line(
+    first: int, waits_at: int, crosses: int, step: int
+) -> None:
+    fixes = (
+        at(s, waits_at if s < crosses else 3.0 * (s - crosses))
+        for s in range(first, 1_900, step)
+    )
+    _, seen = follow(guide(STRAIGHT), fixes)
+    (start,) = splits(seen)
+
+    assert abs(start.at - (GUN + crosses * 1000)) <= start.uncertainty * 1000
+
+
 def test_a_fix_with_accuracy_over_100_m_is_held_until_a_better_one() -> None:
     bobs = guide(STRAIGHT)
     state, _ = follow(bobs, running(STRAIGHT, 0, 100))

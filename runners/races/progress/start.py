@@ -172,6 +172,11 @@ class Starting:
         line = Node(max(at, now.t - 1000 * ran), self._start)
         splits, state.next = passings(self._passes, 0, (line, origin, now), doubt)
         between = (best.since - since) / 1000
+        if waiting is None and ahead < SLOWEST_MPS * between:
+            # The runner may have waited until they had to run here at top speed.
+            most = top_speed_of_a_minute(self._top_speed)
+            latest = (now.t - since) / 1000 - (best.distance - self._start) / most
+            between = max(between, latest)
         splits = tuple(
             passing._replace(uncertainty=max(passing.uncertainty, between))
             if passing.distance <= origin.distance
