@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from runners import database
@@ -104,7 +104,10 @@ def record_ended(process: Process, bearer: TokenIdentity) -> None:
 
 
 async def deliver(
-    process: Process, name: str, bearer: TokenIdentity, read: Callable[[], Reading]
+    process: Process,
+    name: str,
+    bearer: TokenIdentity,
+    read: Callable[[], Awaitable[Reading]],
 ) -> Outcome:
     """Store what `read` returns; the outcome is known after the commit.
 
@@ -115,7 +118,7 @@ async def deliver(
     record = process.pipeline.phone_activity.record
     try:
         async with _turns.of(pk):
-            reading = read()
+            reading = await read()
             await _call_for_help(bearer, reading)
             receipt = await _publish(process, name, bearer, reading)
     except FixError as error:

@@ -6,12 +6,13 @@ sessions, CSRF and a change of thread (bench/README.md has both figures).
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import logging
 import zlib
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 
@@ -46,7 +47,10 @@ APPS = {
     "traccar": TRACCAR,
 }
 PREFIX = "/intake/"
+# Bodies that are parsed in the event loop, which takes some milliseconds.
+LOOP_LIMIT_BYTES = 64 * 1024
 
+T = TypeVar("T")
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -112,7 +116,7 @@ async def _serve(
         now=now_ms(),
     )
     if bearer is None and app.token_of_body is not None:
-        token = app.token_of_body(report)
+        token = await parse(app.token_of_body, report)
         bearer = await find_bearer(process, token) if token else None
     if bearer is None:
         return await _refuse_wrong(process, app, scope, token)
@@ -120,12 +124,19 @@ async def _serve(
         record_ended(process, bearer)
         return _refuse(app)
 
-    def read() -> Reading:
+    async def read() -> Reading:
         if problem is not None:
             raise problem
-        return app.read(report)
+        return await parse(app.read, report)
 
     return app.ok(await deliver(process, name, bearer, read))
+
+
+async def parse(parser: Callable[[Report], T], report: Report) -> T:
+    """Parse a report: a long one in a thread, as it may take half a second."""
+    if len(report.body) > LOOP_LIMIT_BYTES:
+        return await asyncio.to_thread(parser, report)
+    return parser(report)
 
 
 async def _refuse_wrong(

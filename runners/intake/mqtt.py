@@ -266,7 +266,7 @@ def _session() -> Properties:
     return properties
 
 
-def _read(message: Message) -> Reading:
+async def _read(message: Message) -> Reading:
     report = Report("POST", {}, "application/json", "", message.payload, now_ms())
     reading = OWNTRACKS.read(report)
     # A retained message is the last position of a phone that may be off for days; one

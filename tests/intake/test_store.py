@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -9,8 +11,10 @@ import pytest
 from pytest_django import Settings
 
 from runners import database
-from runners.intake import delivery
+from runners.intake import delivery, endpoint
+from runners.intake.app import Reading, Report
 from runners.intake.endpoint import intake
+from runners.intake.osmand import OSMAND
 from runners.models import Position, Runner, RunnerToken
 from runners.positions import recorder
 from runners.serving.process import Process
@@ -24,12 +28,14 @@ def token(transactional_db: None) -> str:
     return RunnerToken.objects.issue(runner, name="phone")[1]
 
 
-async def send(token: str, **more: Any) -> tuple[int, dict[bytes, bytes]]:
+async def send(
+    token: str, body: bytes = b"", **more: Any
+) -> tuple[int, dict[bytes, bytes]]:
     """Send a point to the endpoint; return status and headers."""
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b""}
+        return {"type": "http.request", "body": body}
 
     async def answer(message: dict[str, Any]) -> None:
         sent.append(message)
@@ -49,6 +55,22 @@ async def test_only_a_wrong_token_is_delayed(
     delay.assert_awaited_once()
     assert (await send(token))[0] == 200
     delay.assert_awaited_once()
+
+
+async def test_a_long_report_is_parsed_in_a_thread(
+    process: Process, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def read(report: Report) -> Reading:
+        threads.append(threading.current_thread())
+        return OSMAND.read(report)
+
+    monkeypatch.setitem(endpoint.APPS, "osmand", replace(OSMAND, read=read))
+    for length in (2, endpoint.LOOP_LIMIT_BYTES + 1):
+        assert (await send(token, b"[]".ljust(length), method="POST"))[0] == 200
+    own = threading.current_thread()
+    assert [thread is own for thread in threads] == [True, False]
 
 
 async def test_a_server_with_https_accepts_no_position_by_plain_http(
