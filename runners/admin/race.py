@@ -37,10 +37,11 @@ from runners.admin.timing_import import timing_import
 from runners.maps.cutting import start_cutting
 from runners.models import Checkpoint, Entry, Race, Wave
 from runners.models.race_role import Role
-from runners.races.arrival.pacing import Prior, shipped
+from runners.races.arrival.pacing import shipped
 from runners.races.course import Waypoint, waypoints_of_gpx
 from runners.races.course_check import REPAIRS, course_problems
 from runners.races.gpx_import import CourseError
+from runners.races.race_data import prior_of
 from runners.races.setup import (
     race_add_checkpoints,
     race_scale_checkpoints,
@@ -310,8 +311,14 @@ class RaceAdmin(ByRole):
 
     @admin.display(description="Arrival times are based on")
     def learned(self, race: Race) -> str:
-        prior = Prior.from_json(race.pacing) if race.pacing else shipped()
-        return f"{prior.source}: {prior.runners:,} runners, read {prior.learned}"
+        prior = prior_of(race)
+        found = f"{prior.source}: {prior.runners:,} runners, read {prior.learned}"
+        if race.pacing and prior is shipped():
+            found += (
+                ". The past results of this race were read by a different version: "
+                "upload them again."
+            )
+        return found
 
     @admin.display(description="Streets on the map")
     def streets(self, race: Race) -> str:

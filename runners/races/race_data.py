@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,8 @@ from runners.races.course import Course
 from runners.races.progress import State
 from runners.races.splits import Mark, passes_of
 from runners.races.standings import Row, SplitTime
+
+logger = logging.getLogger(__name__)
 
 # Limit of cached courses. A mountain race takes some MB.
 COURSES_KEPT = 8
@@ -67,13 +70,28 @@ def ground_of(race: Race) -> Ground:
 def _kept_ground(race: int, changed_at: datetime, stops: tuple[Stop, ...]) -> Ground:
     row = Race.objects.get(pk=race)
     own = {(stop.pk, 1): stop.distance for stop in stops}
-    prior = Prior.from_json(row.pacing) if row.pacing else shipped()
+    prior = prior_of(row)
     if not row.line:
         return Ground(stops, own, None, None, prior)
     course = Course(row.line, row.length)
     marks = [Mark(stop.pk, stop.distance, stop.kind) for stop in stops]
     passes = {(p.mark, p.pass_number): p.distance for p in passes_of(course, marks)}
     return Ground(stops, passes, course, Slopes(course), prior)
+
+
+def prior_of(race: Race) -> Prior:
+    """Return what was learned for a race, or the default if it cannot be used."""
+    if not race.pacing:
+        return shipped()
+    try:
+        return Prior.from_json(race.pacing)
+    except (KeyError, TypeError, ValueError):
+        logger.warning(
+            "The past results of race %s were learned from by a different version. "
+            "Upload them again; until then the default is used.",
+            race.slug,
+        )
+        return shipped()
 
 
 def rows_of(

@@ -3,10 +3,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.contrib.admin import site
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from runners.models import Entry, LatestPosition, Position, Split, Wave
+from runners.admin.race import RaceAdmin
+from runners.models import Entry, LatestPosition, Position, Race, Split, Wave
+from runners.races.arrival.pacing import shipped
 from runners.races.progress import State
 from runners.races.race_data import ground_of, rows_of, samples_of
 from runners.races.splits import Node
@@ -30,6 +33,14 @@ def test_rows_have_times_splits_and_progress() -> None:
     ran = latest.recorded_at.timestamp() - row.started
     assert row.progress == pytest.approx(ran / 0.3)
     assert [split.distance for split in row.splits] == [0, 2_500, 5_000]
+
+
+def test_coefficients_of_a_different_version_are_not_used() -> None:
+    race = make_race()
+    race.pacing = {**shipped().as_json(), "middle": [0.1]}
+    race.save()
+    assert ground_of(race).prior is shipped()
+    assert "upload them again" in RaceAdmin(Race, site).learned(race)
 
 
 def test_rows_need_few_queries(
