@@ -1,7 +1,8 @@
 """Answers to a crowd that asks when its runners pass a place.
 
 All requests of 50 ms share a read, which begins after the last of them. What everybody
-may see of a race is read once per second, and again as soon as a right has changed.
+may see of a race is read once per second, and usually again by the first read after a
+right has changed: one that timed out may still store an older state, for a second.
 Predictions are renewed beside the requests, so that hardly any waits for one.
 """
 
@@ -179,8 +180,10 @@ class ArrivalReads:
             self._change = change
             self._fields.clear()
         oldest = time.monotonic() - FIELD_AGE_S
-        for slug in [s for s, of in self._fields.items() if of.read_at < oldest]:
-            del self._fields[slug]
+        # The thread of a read that timed out may change the fields meanwhile.
+        for slug, visible in list(self._fields.items()):
+            if visible.read_at < oldest:
+                self._fields.pop(slug, None)
 
     def _field(self, slug: str) -> VisibleField:
         visible = self._fields.get(slug)

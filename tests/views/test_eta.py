@@ -294,6 +294,22 @@ async def test_a_right_that_ends_by_the_clock_ends_for_a_crowd(
     assert (await get_before_django(query))[2]["runners"] == []
 
 
+async def test_fields_are_discarded_while_another_read_adds_one(
+    process: Process,
+) -> None:
+    reads = process.arrival_reads
+
+    class Old:
+        @property
+        def read_at(self) -> float:
+            reads._fields["new"] = self  # type: ignore[assignment]
+            return float("-inf")
+
+    reads._fields["old"] = Old()  # type: ignore[assignment]
+    await database_sync_to_async(reads._discard_fields)()
+    assert list(reads._fields) == ["new"]
+
+
 async def bob_seen_by_crowd() -> Any:
     """Return what a crowd is told about Bob at 9 km."""
     (bob,) = (await get_before_django("at=9000&runners=bob"))[2]["runners"]
