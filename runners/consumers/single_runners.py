@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, TypeVar
 
 from django.conf import settings
 
@@ -13,6 +14,10 @@ from runners.units.errors import CodedError
 
 # Limit of followed runners and topics.
 FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
+# Ids, and refusals of them, that are handled before other tasks run.
+SLICE = 100
+
+T = TypeVar("T")
 
 _REFUSALS = {
     "runner.unknown": "There is no such runner, or they are not shown to you.",
@@ -29,8 +34,8 @@ async def follow_runners(
     """
     codes: dict[str, None] = {}
     room = FOLLOW_LIMIT - len(session.followed)
-    for number, wire_id in enumerate(wire_ids):
-        if number == FOLLOW_LIMIT or len(codes) > room:
+    async for wire_id in in_slices(wire_ids[:FOLLOW_LIMIT]):
+        if len(codes) > room:
             break
         try:
             code = code_of(wire_id)
@@ -52,11 +57,22 @@ async def follow_runners(
     grants, refused = await session.process.runner_reads.followable(
         session.viewer, chosen, create=settings.SPECTATE_OPEN
     )
-    for code, reason in refused.items():
+    async for code, reason in in_slices(refused.items()):
         refusal = CodedError(reason, _REFUSALS[reason], runner=code)
         session.send_error(refusal, command)
     await session.follow_granted(grants, generation)
     return {grant.code: grant.pk for grant in grants}
+
+
+async def in_slices(items: Iterable[T]) -> AsyncIterator[T]:
+    """Yield items, and let other tasks run after each hundred.
+
+    A thousand refusals at once would delay every other client by as long as they take.
+    """
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % SLICE == 0:
+            await asyncio.sleep(0)
 
 
 def follow_limit(more: str = "") -> CodedError:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -44,9 +44,8 @@ READ_AT_STEP_MS = 500
 TRAILS_PER_QUERY = 25
 
 
-@dataclass(frozen=True, slots=True)
-class FollowRequest:
-    """A request to follow a code."""
+class FollowRequest(NamedTuple):
+    """A request to follow a code. Tuples are made and hashed fastest."""
 
     user: int | None
     links: tuple[int, ...]

@@ -7,9 +7,11 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from unittest.mock import AsyncMock
 
+import orjson
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
@@ -202,14 +204,28 @@ async def test_only_handshakes_with_wrong_tokens_are_delayed(
         assert mallory.connection.close_code is None
 
 
+def websocket_scope(writer: RecordingWriter) -> dict[str, Any]:
+    return {
+        "type": "websocket",
+        "path": "/",
+        "headers": [],
+        "query_string": b"",
+        "subprotocols": ["spectate.v1"],
+        "extensions": {EXTENSION: writer},
+    }
+
+
 async def test_nothing_is_read_for_a_while_after_a_refusal(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Answering a flood costs more than sending it."""
     pauses: list[float] = []
+    yield_to_others = partial(asyncio.sleep, 0)
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
+        # Until the process has stopped: its tasks that sleep in a loop must yield.
+        await yield_to_others()
 
     monkeypatch.setattr(session, "COMMAND_BURST", 2.0)
     monkeypatch.setattr(asyncio, "sleep", sleep)
@@ -221,13 +237,26 @@ async def test_nothing_is_read_for_a_while_after_a_refusal(
     async def receive() -> dict[str, Any]:
         return messages.pop(0) if messages else {"type": "websocket.disconnect"}
 
-    scope = {
-        "type": "websocket",
-        "path": "/",
-        "headers": [],
-        "query_string": b"",
-        "subprotocols": ["spectate.v1"],
-        "extensions": {EXTENSION: writer},
-    }
-    await speak(scope, receive, AsyncMock())
+    await speak(websocket_scope(writer), receive, AsyncMock())
     assert pauses.count(session.PAUSE_S) == 3
+
+
+async def test_others_are_served_between_the_refusals_of_a_long_follow(
+    process: Process,
+) -> None:
+    codes = [f"nobody-{n}" for n in range(1_000)]
+    follow = orjson.dumps({"type": "follow", "runners": codes}).decode()
+    messages = [
+        {"type": "websocket.connect"},
+        {"type": "websocket.receive", "text": follow},
+    ]
+    writer = RecordingWriter()
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0) if messages else {"type": "websocket.disconnect"}
+
+    await speak(websocket_scope(writer), receive, AsyncMock())
+    # What is sent in one pass of the event loop is one write.
+    refused = [b"".join(write).count(b"runner.unknown") for write in writer.writes]
+    assert sum(refused) == 1_000
+    assert max(refused) <= 100
