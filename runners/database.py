@@ -85,10 +85,11 @@ _rights_pool = Pool(1, thread_name_prefix="rights")
 # asked again after an error would never get one.
 _snapshot_pool = Pool(1, thread_name_prefix="snapshots")
 _snapshot_pool.timeout = 60.0
-# The thread for tables with all rows of a race. Those of a marathon take longer than a
-# read may on a busy machine. They do not wait for long work, nor delay it.
-_table_pool = Pool(1, thread_name_prefix="tables")
-_table_pool.timeout = 60.0
+# The thread for standings. Those of a marathon take two seconds of CPU, which is more
+# than a read may by the clock on a busy machine. One request computes them, and those
+# that wait for the thread meanwhile share them. They do not wait for long work.
+_standings_pool = Pool(1, thread_name_prefix="standings")
+_standings_pool.timeout = 60.0
 
 
 class DatabaseUnavailable(Exception):
@@ -121,9 +122,11 @@ async def read_snapshot(
     return await _call(_snapshot_pool, partial(function, *args, **kwargs))
 
 
-async def read_table(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function like `read`, in the thread for tables."""
-    return await _call(_table_pool, partial(function, *args, **kwargs))
+async def read_standings(
+    function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Call a function like `read`, in the thread for standings."""
+    return await _call(_standings_pool, partial(function, *args, **kwargs))
 
 
 async def _call(pool: Pool, function: Callable[[], T]) -> T:
@@ -255,7 +258,7 @@ def prepare_connection() -> None:
 def close_connections() -> None:
     """Close the threads' connections, so that a test database can be deleted."""
     barrier = [_pool.submit(_close_one) for _ in range(THREADS * 4)]
-    pools = (_rights_pool, _work_pool, _snapshot_pool, _table_pool)
+    pools = (_rights_pool, _work_pool, _snapshot_pool, _standings_pool)
     barrier += [pool.submit(_close_one) for pool in pools]
     for done in barrier:
         done.result()

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ from runners.models import (
     Runner,
     ShareLink,
 )
+from runners.races.race_data import Ground, rows_of
+from runners.races.standings import Row
 from runners.views.races import listing
 from tests.races.field import make_entry, make_field, make_race
 
@@ -339,7 +342,7 @@ def table(client: Client, query: str = "") -> list[list[str]]:
     return list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"))))
 
 
-def test_the_table_may_take_longer_than_other_reads(
+def test_standings_may_take_longer_than_other_reads(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     race = make_field(make_race())
@@ -352,6 +355,30 @@ def test_the_table_may_take_longer_than_other_reads(
         monkeypatch.setattr(pool, "timeout", 0.0)
     assert len(table(client)) > 1
     assert b"Bob" in client.get(f"/s/{token}/standings.csv").content
+    assert len(ranks(get_standings(client))) == 5
+    assert "Bob" in page(client)
+
+
+def test_rows_are_shared_for_as_long_as_they_took_to_read(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_entry(make_race(), "bob", "7", pace=0.3)
+    clock: Any = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    reads: list[float] = []
+
+    def read_slowly(race: Race, ground: Ground) -> list[Row]:
+        reads.append(clock.now)
+        clock.now += 30
+        return rows_of(race, ground)
+
+    monkeypatch.setattr(listing, "rows_of", read_slowly)
+    monkeypatch.setattr(listing, "time", clock)
+    listing.forget_kept()
+    for clock.now in (100.0, 131.0, 159.0, 161.0):
+        answer = client.get("/races/ten/standings.json")
+        assert ranks(answer) == [("bob", 1)]
+    assert reads == [100.0, 161.0]
+    listing.forget_kept()
 
 
 def test_the_table_has_times_and_splits(client: Client) -> None:

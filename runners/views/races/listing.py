@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from django.http import HttpRequest
 
@@ -26,8 +26,11 @@ from runners.rights.results import seen_in_race_from, shown_in_standings
 from runners.views.numbers import whole_number
 from runners.views.races.requests import invalid, requested_race
 
-# How long standings are cached for all requests in this process.
+# How long the rows of a race are cached for all requests in this process, or as long as
+# it took to read them, if that is longer.
 AGE_S = 2.0
+# Races whose rows are cached.
+FIELDS_KEPT = 16
 # Rows of a response: the default and the limit.
 DEFAULT_ROWS = 100
 MAX_ROWS = 2_000
@@ -103,6 +106,35 @@ class Kept:
     states: Counter[str]
 
 
+@dataclass(frozen=True)
+class Viewed:
+    """The runners whom a viewer may see, and the rows that they see less of."""
+
+    clock: Clock
+    shown: frozenset[int]
+    cut: frozenset[Row]
+
+
+@dataclass(frozen=True)
+class Field:
+    """All rows of a race, and what was computed from them, until they are read again.
+
+    `until` is a time of the monotonic clock.
+    """
+
+    ground: Ground
+    rows: Sequence[Row]
+    until: float
+    standings: dict[Viewed, Kept] = field(default_factory=dict)
+    groups: dict[tuple[Viewed, tuple[str, str, str]], Group] = field(
+        default_factory=dict
+    )
+
+
+# By the primary key of the race.
+_fields: dict[int, Field] = {}
+
+
 def requested_listing(
     request: HttpRequest,
     slug: str,
@@ -121,8 +153,8 @@ def requested_listing(
     race, links = requested_race(request, slug, link)
     shown = shown_in_standings(race, user, links)
     begins = seen_in_race_from(race, user, links)
-    moment = int(time.monotonic() / AGE_S)
-    ground, rows = _kept_rows(race.pk, moment)
+    of_race = _field(race.pk)
+    rows = of_race.rows
     cut = frozenset(
         since
         for row in rows
@@ -131,8 +163,9 @@ def requested_listing(
         and (since := row.since(begins[row.runner])) is not row
     )
     # Ranks and gaps by a hidden runner would reveal where they are.
-    kept = _kept(race.pk, query.clock, shown, cut, moment)
-    group = _kept_group(race.pk, shown, cut, moment, query.clock, query.group)
+    viewed = Viewed(query.clock, shown, cut)
+    kept = _kept(of_race, viewed)
+    group = _kept_group(of_race, viewed, query.group)
     ranked_rows = group.ranked_rows
     if query.text:
         ranked_rows = matching(ranked_rows, query.text)
@@ -147,7 +180,7 @@ def requested_listing(
         page = ranked_rows[query.first - 1 :][: query.rows]
     return Listing(
         race=race,
-        ground=ground,
+        ground=of_race.ground,
         query=query,
         ranked_rows=ranked_rows,
         page=page,
@@ -162,47 +195,52 @@ def requested_listing(
     )
 
 
-@lru_cache(maxsize=16)
-def _kept_rows(pk: int, moment: int) -> tuple[Ground, Sequence[Row]]:
+def _field(pk: int) -> Field:
+    """Return the rows of a race, read again if they are old."""
+    began = time.monotonic()
+    kept = _fields.get(pk)
+    if kept is not None and began < kept.until:
+        return kept
     race = Race.objects.defer("line").get(pk=pk)
     ground = ground_of(race)
-    return ground, rows_of(race, ground)
+    rows = rows_of(race, ground)
+    now = time.monotonic()
+    if len(_fields) >= FIELDS_KEPT:
+        _fields.clear()
+    _fields[pk] = read = Field(ground, rows, now + max(AGE_S, now - began))
+    return read
 
 
-@lru_cache(maxsize=16)
-def _kept(
-    pk: int,
-    clock: Clock,
-    shown: frozenset[int],
-    cut: frozenset[Row],
-    moment: int,
-) -> Kept:
-    instead = {row.entry: row for row in cut}
-    rows = [
-        instead.get(row.entry, row)
-        for row in _kept_rows(pk, moment)[1]
-        if row.runner in shown
-    ]
-    waves = {row.wave: row.gun for row in rows if row.wave}
+def _kept(of_race: Field, viewed: Viewed) -> Kept:
+    if viewed not in of_race.standings:
+        of_race.standings[viewed] = _standings(of_race.rows, viewed)
+    return of_race.standings[viewed]
+
+
+def _standings(rows: Sequence[Row], viewed: Viewed) -> Kept:
+    instead = {row.entry: row for row in viewed.cut}
+    seen = [instead.get(row.entry, row) for row in rows if row.runner in viewed.shown]
+    waves = {row.wave: row.gun for row in seen if row.wave}
     return Kept(
-        standings(rows, clock),
-        sorted({row.category for row in rows if row.category}),
+        standings(seen, viewed.clock),
+        sorted({row.category for row in seen if row.category}),
         sorted(waves, key=lambda wave: (waves[wave], wave)),
-        sorted({row.club for row in rows if row.club}),
-        Counter(row.status for row in rows),
+        sorted({row.club for row in seen if row.club}),
+        Counter(row.status for row in seen),
     )
 
 
-@lru_cache(maxsize=64)
-def _kept_group(
-    pk: int,
-    shown: frozenset[int],
-    cut: frozenset[Row],
-    moment: int,
-    clock: Clock,
-    group: tuple[str, str, str],
+def _kept_group(of_race: Field, viewed: Viewed, group: tuple[str, str, str]) -> Group:
+    if (viewed, group) not in of_race.groups:
+        ranked_rows = _kept(of_race, viewed).ranked_rows
+        of_race.groups[viewed, group] = _group(ranked_rows, viewed.clock, group)
+    return of_race.groups[viewed, group]
+
+
+def _group(
+    ranked_rows: Sequence[RankedRow], clock: Clock, group: tuple[str, str, str]
 ) -> Group:
-    rows = in_group(_kept(pk, clock, shown, cut, moment).ranked_rows, *group)
+    rows = in_group(ranked_rows, *group)
     again = standings([ranked.row for ranked in rows], clock) if any(group) else rows
     gaps = gaps_of(again, clock)
     return Group(
@@ -214,9 +252,7 @@ def _kept_group(
 
 def forget_kept() -> None:
     """Discard the caches (for tests)."""
-    _kept_group.cache_clear()
-    _kept_rows.cache_clear()
-    _kept.cache_clear()
+    _fields.clear()
 
 
 def _listing_query(request: HttpRequest) -> ListingQuery:

@@ -41,7 +41,7 @@ async def standings_json(request: HttpRequest, slug: str) -> HttpResponse:
     runners=CODE,CODE`.
     """
     user = await request.auser()
-    body = await database.read(_json, request, slug, user.pk)
+    body = await database.read_standings(_json, request, slug, user.pk)
     return await compressed(request, body)
 
 
@@ -50,7 +50,7 @@ async def standings_json(request: HttpRequest, slug: str) -> HttpResponse:
 async def standings_csv(request: HttpRequest, slug: str) -> HttpResponse:
     """Return the standings as CSV, `?by=&category=&wave=&q=`."""
     user = await request.auser()
-    body = await database.read_table(_csv, request, slug, user.pk)
+    body = await database.read_standings(_csv, request, slug, user.pk)
     return csv_response(slug, body)
 
 
@@ -97,22 +97,17 @@ async def shared_csv(request: HttpRequest, token: str) -> HttpResponse:
         user, link, _base = about
         return csv_response(slug, _csv(request, slug, user, link))
 
-    return await _shared(request, token, table, database.read_table)
+    return await _shared(request, token, table)
 
 
-async def _shared(
-    request: HttpRequest, token: str, make: Any, read: Any = database.read
-) -> HttpResponse:
+async def _shared(request: HttpRequest, token: str, make: Any) -> HttpResponse:
     user = await request.auser()
-    about = token, user.pk, make
-    return kept_secret(await _page(request, _behind_link, *about, read=read))
+    return kept_secret(await _page(request, _behind_link, token, user.pk, make))
 
 
-async def _page(
-    request: HttpRequest, make: Any, *about: Any, read: Any = database.read
-) -> HttpResponse:
+async def _page(request: HttpRequest, make: Any, *about: Any) -> HttpResponse:
     try:
-        response: HttpResponse = await read(
+        response: HttpResponse = await database.read_standings(
             _in_language, get_language(), make, request, *about
         )
     except Refused as error:

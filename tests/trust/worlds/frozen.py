@@ -20,6 +20,7 @@ from runners.positions.rate_limits import Bucket
 from runners.positions.recorder import GATHER_S, Recorder
 from runners.serving import metrics
 from runners.subscriptions import cheering
+from runners.views.races import listing
 from tests.virtual_time import VirtualTimeLoop
 from tests.waiting import PATIENCE_S
 
@@ -120,9 +121,10 @@ def _forget_times(patch: pytest.MonkeyPatch) -> None:
     )
     for limits in (cheering.cheers_for, cheering.cheers_of_sender):
         patch.setattr(limits, "_buckets", {})
+    patch.setattr(listing, "_fields", {})
     for pool in (
         *(database._pool, database._work_pool),
-        *(database._rights_pool, database._snapshot_pool),
+        *(database._rights_pool, database._snapshot_pool, database._standings_pool),
     ):
         patch.setattr(pool, "answered_at", 0.0)
 
