@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import orjson
 import pytest
 
 from runners.races.course import Course
-from runners.races.progress import Guide
+from runners.races.progress import Guide, State
 from tests.races.bob import (
     METRES_PER_DEGREE_EAST,
     METRES_PER_DEGREE_NORTH,
@@ -344,3 +345,16 @@ def test_a_coarse_fix_moves_the_progress_but_passes_no_checkpoint() -> None:
     (passing,) = splits(seen)
     assert (passing.at - GUN) / 1000 == pytest.approx(105, abs=3)
     assert passing.uncertainty == 18
+
+
+def test_a_runner_far_from_the_course_after_a_silence_is_followed_from_the_store() -> (
+    None
+):
+    bobs = guide(STRAIGHT)
+    state, _ = follow(bobs, running(STRAIGHT, 0, 300))
+    for second in range(900, 920, 5):
+        # Each fix continues from what another process has stored.
+        state = State.from_json(orjson.loads(orjson.dumps(state.as_json())))
+        state, _ = follow(bobs, [at(second, 900, 800)], state)
+
+    assert state.status == "off_course"

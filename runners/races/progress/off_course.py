@@ -43,7 +43,8 @@ def note_beside(state: State, now: Observation, beside: float, run: float) -> No
     if state.far is None:
         sudden = beside - state.beside > run + now.sigma + SUDDEN_M
         extra = SUDDEN_EXTRA_M if sudden else 0.0
-        state.far = Node(now.t, round(beside + extra, 1))
+        # Infinity, where the course is nowhere near, would become null as JSON.
+        state.far = Node(now.t, round(min(beside, MAX_OFF_COURSE_M) + extra, 1))
     state.away = min(state.away + 1, MAX_FIXES_BESIDE)
     if state.away > 1 and beside > now.limit and _has_left(now.t, beside, state.far):
         state.status = "off_course"
