@@ -88,7 +88,12 @@ class Seed(Dialect):
         publisher, wire_id = of
         t, lat, lng = now_ms(), position.lat, position.lng
         pipeline, soon = self.session.process.pipeline, self._soon
-        if soon is None or not soon.fixes or soon.runner is not publisher:
+        if (
+            soon is None
+            or not soon.fixes
+            or soon.runner is not publisher
+            or soon.wire_id is not wire_id
+        ):
             if (track := pipeline.ready_track(publisher, t)) is None:
                 return False
             soon = self._soon = Soon(publisher, track, [], wire_id, self._refused)

@@ -107,6 +107,25 @@ async def test_frames_of_one_read_are_handled_one_by_one(
     ]
 
 
+async def test_each_position_has_the_id_that_its_phone_has_sent(
+    open_server: Server,
+) -> None:
+    def position(wire_id: object) -> bytes:
+        return frame(json.dumps({"userId": wire_id, "lat": 1, "lng": 2}).encode())
+
+    token = await open_server.adatabase(make_phone, "68")
+    async with seed_client(open_server.ws_url) as alice:
+        await alice.send(initialRequest=True, following=[68])
+        await alice.send_raw("?")
+        await alice.receive()
+        bob = await Peer().open(f"{open_server.ws_url}/?token={token}")
+        # The ids are known after the first read.
+        for ids in ([68, "68"], [68, "68", "68", 68]):
+            bob.send_raw(b"".join(map(position, ids)))
+            assert [(await alice.receive())["userId"] for _ in ids] == ids
+        bob.transport.abort()
+
+
 async def test_a_typed_follower_receives_the_newest_positions_of_one_read(
     open_server: Server,
 ) -> None:
