@@ -171,6 +171,9 @@ class Session:
             self.writer.on_texts = self.receive_texts
             while True:
                 message = await receive()
+                if self._is_too_fast:
+                    self._is_too_fast = False
+                    await asyncio.sleep(PAUSE_S)
                 if message["type"] == "websocket.disconnect":
                     self.writer.abandon()
                     break
@@ -183,9 +186,6 @@ class Session:
                         await rest
                 if (rest := self._dialect.handled()) is not None:
                     await rest
-                if self._is_too_fast:
-                    self._is_too_fast = False
-                    await asyncio.sleep(PAUSE_S)
         except Exception:
             logger.exception("A websocket was closed after an error")
             self.outbox.close(INTERNAL_ERROR)
@@ -239,10 +239,14 @@ class Session:
         return None
 
     def receive_texts(self, texts: Sequence[str]) -> int:
-        """Handle messages up to one that has to be awaited; return their number."""
+        """Handle messages up to one that has to wait; return their number."""
         handled = 0
         for text in texts:
-            if len(text) > FRAME_LIMIT or not self._dialect.handle_text(text):
+            if (
+                self._is_too_fast
+                or len(text) > FRAME_LIMIT
+                or not self._dialect.handle_text(text)
+            ):
                 break
             handled += 1
         if handled and self._silence_timer is not None:

@@ -13,6 +13,7 @@ from unittest.mock import AsyncMock
 
 import orjson
 import pytest
+from channels.db import database_sync_to_async
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
@@ -24,6 +25,7 @@ from tests.clients import seed_client, typed_client
 from tests.factories.people import make_phone
 from tests.live.socket_writers import RecordingWriter
 from tests.servers import Kind, Server
+from tests.waiting import eventually, within
 
 TYPED = Subprotocol("spectate.v1")
 
@@ -260,3 +262,40 @@ async def test_others_are_served_between_the_refusals_of_a_long_follow(
     refused = [b"".join(write).count(b"runner.unknown") for write in writer.writes]
     assert sum(refused) == 1_000
     assert max(refused) <= 100
+
+
+async def test_positions_of_2015_wait_after_a_refusal(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    real_sleep = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await real_sleep(0 if seconds == session.PAUSE_S else seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    process.publish_limits.rate, process.publish_limits.burst = 0.001, 2.0
+    token = await database_sync_to_async(make_phone)("7")
+    writer = RecordingWriter()
+    writer.has_backpressure = True
+    messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    messages.put_nowait({"type": "websocket.connect"})
+    position = '{"userId":7,"lat":1,"lng":2}'
+    scope = {
+        **websocket_scope(writer),
+        "headers": [(b"authorization", f"Bearer {token}".encode())],
+        "subprotocols": [],
+    }
+    speaking = asyncio.create_task(speak(scope, messages.get, AsyncMock()))
+    messages.put_nowait({"type": "websocket.receive", "text": position})
+    await eventually(lambda: process.pipeline.accepted == 1)
+    # One is accepted, one is refused, and the others wait.
+    assert writer.on_texts([position] * 5) == 2
+    assert writer.on_texts([position]) == 0
+    await eventually(lambda: writer.messages)
+    assert [message["error"] for message in writer.messages] == ["rate.limited"]
+    messages.put_nowait({"type": "websocket.receive", "text": position})
+    messages.put_nowait({"type": "websocket.disconnect"})
+    await within(speaking)
+    assert pauses.count(session.PAUSE_S) == 2
