@@ -10,6 +10,7 @@ from django.conf import settings
 
 from runners.consumers.session import Session
 from runners.live.encoding.ids import RunnerIdError, code_of
+from runners.quotas import network_of
 from runners.units.errors import CodedError
 
 # Limit of followed runners and topics.
@@ -30,8 +31,18 @@ async def follow_runners(
 ) -> dict[str, int]:
     """Follow runners one by one; map newly followed codes to primary keys.
 
-    Each runner that may not be followed causes an error; the others are followed.
+    Each runner that may not be followed causes an error; the others are followed. A
+    process handles one long message at a time, fairly between networks.
     """
+    if len(wire_ids) <= SLICE:
+        return await _follow(session, wire_ids, command)
+    async with session.process.long_follows.turn(network_of(session.address)):
+        return await _follow(session, wire_ids, command)
+
+
+async def _follow(
+    session: Session, wire_ids: Sequence[object], command: Any
+) -> dict[str, int]:
     codes: dict[str, None] = {}
     room = FOLLOW_LIMIT - len(session.followed)
     async for wire_id in in_slices(wire_ids[:FOLLOW_LIMIT]):

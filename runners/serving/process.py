@@ -25,6 +25,7 @@ from runners.serving.admission import Admission
 from runners.serving.garbage_collection import FullCollections
 from runners.serving.operator_socket import OperatorSocket
 from runners.serving.pruning import DailyPruning
+from runners.serving.turns import Turns
 from runners.subscriptions.access_monitor import AccessMonitor
 from runners.subscriptions.arrival_reads import ArrivalReads
 from runners.subscriptions.runner_reads import RunnerReads
@@ -88,6 +89,8 @@ class Process:
         self.wrong_secrets = Failures(FIRST_WAIT_S, LONGEST_WAIT_S)
         # By network: of requests that are too many.
         self.refusals = Failures(FIRST_WAIT_S, LONGEST_WAIT_S)
+        # By network: of messages that follow hundreds of runners.
+        self.long_follows = Turns(1)
         self.notifier = Notifier()
         self.webhooks = WebhookSender()
         self.operator_socket = OperatorSocket(self.access_monitor.sockets)

@@ -24,6 +24,7 @@ from runners.rights.share_links import LinkError
 from runners.rights.windows import visible_from, visible_races
 from runners.serving.bodies import Application, Receive, Scope, Send
 from runners.serving.process import complete_before
+from runners.serving.turns import Turns
 from runners.snapshots.items import add_trails, runner_items
 from runners.units.clock import now_ms
 from runners.units.errors import CodedError
@@ -38,7 +39,7 @@ from runners.views.topic_data import (
     race_items,
     without_blockers,
 )
-from runners.views.turns import Turns, network
+from runners.views.turns import network
 
 # Limits of runners and races in one request, equal to those of a socket.
 FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT

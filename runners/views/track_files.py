@@ -23,8 +23,9 @@ from django.http.response import HttpResponseBase
 from runners import database
 from runners.models import Position, Runner
 from runners.positions.retention import needed
+from runners.serving.turns import Turns
 from runners.units.clock import milliseconds
-from runners.views.turns import Turns, network
+from runners.views.turns import network
 
 # The points of one part, and of the first one, which is read with the request.
 PART = 2_000

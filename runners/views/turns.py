@@ -7,16 +7,14 @@ beyond the limit wait here, where they cost nothing.
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.decorators import async_only_middleware
 
 from runners.quotas import network_of
+from runners.serving.turns import Turns
 
 # Two or three are enough to occupy the interpreter; the others wait for the database.
 PAGES = 4
@@ -35,53 +33,6 @@ NEVER_WAIT = ("/readyz", "/metrics")
 SAFE = ("GET", "HEAD")
 
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
-
-
-class Turns:
-    """A semaphore that serves the names of its waiters in turn."""
-
-    def __init__(self, most: int) -> None:
-        self._free = most
-        self.waiting = 0
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-
-    @asynccontextmanager
-    async def turn(self, name: str) -> AsyncIterator[None]:
-        """Wait for a turn of a name, and end it on exit."""
-        await self._begin(name)
-        try:
-            yield
-        finally:
-            self._end()
-
-    async def _begin(self, name: str) -> None:
-        if self._free:
-            self._free -= 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(name, deque()).append(turn)
-        self.waiting += 1
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled():
-                self._end()
-            raise
-        finally:
-            self.waiting -= 1
-
-    def _end(self) -> None:
-        while self._waiting:
-            name = next(iter(self._waiting))
-            turns = self._waiting.pop(name)
-            turn = turns.popleft()
-            if turns:
-                self._waiting[name] = turns
-            # One who no longer waits has cancelled theirs.
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
 
 
 pages, office, secrets = Turns(PAGES), Turns(OFFICE), Turns(SECRETS)

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -243,25 +245,35 @@ async def test_nothing_is_read_for_a_while_after_a_refusal(
     assert pauses.count(session.PAUSE_S) == 3
 
 
-async def test_others_are_served_between_the_refusals_of_a_long_follow(
+async def test_one_long_follow_at_a_time_is_answered_in_small_parts(
     process: Process,
 ) -> None:
     codes = [f"nobody-{n}" for n in range(1_000)]
     follow = orjson.dumps({"type": "follow", "runners": codes}).decode()
-    messages = [
-        {"type": "websocket.connect"},
-        {"type": "websocket.receive", "text": follow},
-    ]
-    writer = RecordingWriter()
+    # The number of refusals in each write, with the socket that sent it.
+    writes: list[tuple[int, int]] = []
 
-    async def receive() -> dict[str, Any]:
-        return messages.pop(0) if messages else {"type": "websocket.disconnect"}
+    class Writer(RecordingWriter):
+        def write(self, frames: Sequence[bytes]) -> None:
+            if refused := b"".join(frames).count(b"runner.unknown"):
+                writes.append((id(self), refused))
 
-    await speak(websocket_scope(writer), receive, AsyncMock())
+    async def follow_all() -> None:
+        messages = [
+            {"type": "websocket.connect"},
+            {"type": "websocket.receive", "text": follow},
+        ]
+
+        async def receive() -> dict[str, Any]:
+            return messages.pop(0) if messages else {"type": "websocket.disconnect"}
+
+        await speak(websocket_scope(Writer()), receive, AsyncMock())
+
+    await asyncio.gather(follow_all(), follow_all())
     # What is sent in one pass of the event loop is one write.
-    refused = [b"".join(write).count(b"runner.unknown") for write in writer.writes]
-    assert sum(refused) == 1_000
-    assert max(refused) <= 100
+    assert sum(refused for _, refused in writes) == 2_000
+    assert max(refused for _, refused in writes) <= 100
+    assert len([socket for socket, _ in groupby(writes, itemgetter(0))]) == 2
 
 
 async def test_positions_of_2015_wait_after_a_refusal(

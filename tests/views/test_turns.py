@@ -8,8 +8,9 @@ import pytest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.test import RequestFactory
 
+from runners.serving.turns import Turns
 from runners.views import turns as limits
-from runners.views.turns import OFFICE, PAGES, SECRETS, Turns, in_turn
+from runners.views.turns import OFFICE, PAGES, SECRETS, in_turn
 from tests.virtual_time import virtual_time
 
 
