@@ -254,7 +254,8 @@ class AccessMonitor:
 
     async def _new_changes(self, floor: int) -> list[RightsChange]:
         """Read the changes above `floor` that no poll has found yet."""
-        newest = max(self._seen, default=floor)
+        # Of the ids seen lately, all may be late ones from below the floor.
+        newest = max(floor, max(self._seen, default=floor))
         if newest - floor - len(self._seen) > MOST_LATE:
             rows = await database.read_rights(_changes_after, floor, ())
             return [row for row in rows if row.pk not in self._seen]

@@ -129,6 +129,19 @@ async def test_a_change_is_read_by_one_poll(
     assert found == [101, 102, 103]
 
 
+async def test_changes_are_read_once_even_if_only_a_late_id_was_seen_lately(
+    monitor: AccessMonitor,
+) -> None:
+    monitor._task.cancel()
+    await asyncio.wait([monitor._task])
+    await database_sync_to_async(RightsChange.objects.note)("split", [101, 102, 103])
+    newest = await RightsChange.objects.order_by("pk").alast()
+    assert newest is not None
+    # The others were seen so long ago that they are below the floor.
+    monitor._seen = {newest.pk - 2: 0.0}
+    assert await monitor._new_changes(newest.pk) == []
+
+
 async def test_a_change_is_read_once_even_if_many_ids_before_it_are_missing(
     monitor: AccessMonitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
