@@ -48,7 +48,7 @@ class Door:
 
 @dataclass
 class Scene:
-    """A race with Bob, who is private, and one row of everything."""
+    """A race with one row of each model, and Bob, who is private."""
 
     race: Race
     entry: Entry

@@ -187,7 +187,7 @@ def test_runners_who_are_also_in_races_of_others_are_not_managed(scene: Scene) -
         bob.refresh_from_db()
         return [*table[1:], *answer.json()["tokens"]]
 
-    # Who has a phone by the first list gets no second one by the same name.
+    # A runner with a phone from the first list gets no second one of the same name.
     assert len(tokens_of("Robert")) == 2
     assert (bob.name, bob.visibility) == ("Robert", "public")
     assert client.get(file_page).status_code == 200

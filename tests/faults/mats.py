@@ -279,7 +279,7 @@ def compare_stored(report: MatsReport, results: Results) -> None:
 
 
 def compare_shown(report: MatsReport, results: Results, url: str) -> None:
-    """Compare the exported results, and who is in the snapshot, with the file."""
+    """Compare the exported results and the runners of the snapshot with the file."""
     address = f"{url}/races/played/standings.csv?by=chip"
     with urllib.request.urlopen(address, timeout=120) as reply:
         table = list(csv.DictReader(io.StringIO(reply.read().decode("utf-8-sig"))))

@@ -118,7 +118,7 @@ def pass_mats(race: Race, chip: str, *passings: tuple[str, float]) -> None:
 
 
 def make_field(race: Race) -> Race:
-    """Add two runners of a wave, one without, one who has retired, one not started."""
+    """Add two entries in a wave and three without: running, retired, not started."""
     red = Wave.objects.create(race=race, name="Red", start=race.start)
     make_entry(race, "ann", "1", pace=0.2, category="W", wave=red)
     make_entry(race, "bob", "2", pace=0.21, late=60, category="M", wave=red)

@@ -311,7 +311,7 @@ async def test_fields_are_discarded_while_another_read_adds_one(
 
 
 async def bob_seen_by_crowd() -> Any:
-    """Return what a crowd is told about Bob at 9 km."""
+    """Return Bob's part of the answer to a crowd that asks about 9 km."""
     (bob,) = (await get_before_django("at=9000&runners=bob"))[2]["runners"]
     return bob
 

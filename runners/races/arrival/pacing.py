@@ -205,8 +205,8 @@ def _mean_power(begin: Floats, length: Floats, power: int) -> Floats:
 def spread_terms(pace: Pace, place: Floats) -> Floats:
     """Return the terms of the logarithm of either half of the range.
 
-    The last one is the share of the run so far that is recent: the pace of a runner
-    who has run no further is not known to be steady.
+    The last one is the recent share of the run so far. If all of it is recent, nothing
+    shows whether the pace is steady.
     """
     ahead = np.maximum(place - pace.done, SHORTEST)
     return np.stack(

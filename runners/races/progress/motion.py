@@ -57,7 +57,7 @@ class Pace(NamedTuple):
 
 
 def average_pace(metres: float, seconds: float, top_speed: float) -> Pace:
-    """Return the pace of a runner who has run some metres in some seconds."""
+    """Return the average pace over a distance (metres) and a time (seconds)."""
     seconds = max(seconds, 0.0) + USUAL_WEIGHT_S
     usual = (metres + usual_pace(top_speed) * USUAL_WEIGHT_S) / seconds
     spread = USUAL_SPREAD_MPS * math.sqrt(USUAL_WEIGHT_S / seconds)
