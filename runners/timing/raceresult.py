@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import NamedTuple
@@ -168,20 +169,40 @@ class Decoder:
 
 async def _poll_decoder(recorder: Recorder, decoder: Decoder) -> None:
     await decoder.check_protocol()
-    file, stored = "", 0
+    file, stored = None, 0
     while True:
         count = await decoder.count()
         if count.file != file or count.passings < stored:
-            file, stored = count.file, 0
+            file = count.file
+            stored = await _stored_of(recorder, decoder, count.passings)
         while stored < count.passings:
             missing = min(count.passings - stored, AT_ONCE)
             lines = await decoder.passings(stored + 1, missing)
             if not lines:
                 break
-            now = timezone.now()
-            new = await recorder.store(
-                [read_of_line(line, decoder.host, recorder.zone, now) for line in lines]
-            )
+            new = await recorder.store(_reads(recorder, decoder, lines))
             logger.info("%s: %d passings, %d new", decoder.host, len(lines), new)
             stored += len(lines)
         await asyncio.sleep(POLL_S)
+
+
+async def _stored_of(recorder: Recorder, decoder: Decoder, passings: int) -> int:
+    """Return how many of the passings in a decoder's file are stored, by bisection.
+
+    They are stored in the order of their numbers. A record has its number and file or
+    date: that of another file with the same number is not taken for it.
+    """
+    stored = 0
+    while stored < passings:
+        middle = (stored + passings + 1) // 2
+        lines = await decoder.passings(middle, 1)
+        if lines and await recorder.has(_reads(recorder, decoder, lines)[0]):
+            stored = middle
+        else:
+            passings = middle - 1
+    return stored
+
+
+def _reads(recorder: Recorder, decoder: Decoder, lines: Sequence[str]) -> list[Read]:
+    now = timezone.now()
+    return [read_of_line(line, decoder.host, recorder.zone, now) for line in lines]

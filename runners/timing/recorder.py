@@ -24,6 +24,14 @@ class Recorder:
         """Commit reads; return how many were new. Raises `DatabaseUnavailable`."""
         return await database.work(self._store, reads)
 
+    async def has(self, read: Read) -> bool:
+        """Return whether a line is stored. Raises `DatabaseUnavailable`."""
+        lines = Passing.objects.filter(
+            race=self.race, source=self.source, station__name=read.station
+        )
+        # The time is left out: that of a line without a date depends on the day.
+        return await database.work(lines.filter(chip=read.chip, raw=read.raw).exists)
+
     def _store(self, reads: Sequence[Read]) -> int:
         # Read again, because an organiser may have changed the start.
         race = Race.objects.defer("line").filter(pk=self.race).first()

@@ -1,4 +1,4 @@
-"""RACE RESULT decoders are read over a socket, from the first passing on.
+"""RACE RESULT decoders are read over a socket, each passing once.
 
 Records and replies follow RACE RESULT's documents (raceresult.com/en-us/support,
 "Decoder TCP/IP" and "Passing Record") and the open client metarace (`decoder/rrs.py`);
@@ -138,6 +138,7 @@ class Box:
     def __init__(self) -> None:
         self.records: list[str] = []
         self.commands: list[str] = []
+        self.file = 177
         self.writers: list[asyncio.StreamWriter] = []
 
     async def serve(
@@ -154,7 +155,7 @@ class Box:
         if command == "GETPROTOCOL":
             return "GETPROTOCOL;1.6;1.0;3.2\r\n"
         if command == "PASSINGS":
-            return f"PASSINGS;{len(self.records)};177\r\n"
+            return f"PASSINGS;{len(self.records)};{self.file}\r\n"
         first, _, count = command.partition(":")
         asked = self.records[int(first) - 1 : int(first) - 1 + int(count)]
         return "".join(f"{record}\r\n" for record in asked) + "\r\n"
@@ -164,13 +165,13 @@ class Box:
         clock = local.strftime("%H:%M:%S.%f")[:-3]
         self.records.append(
             f"{len(self.records) + 1};{chip};{local:%Y-%m-%d};{clock};6;72;12;;0"
-            f";;;;;;;;{station};177;1;D-50432"
+            f";;;;;;;;{station};{self.file};1;D-50432"
         )
 
 
 @asynccontextmanager
-async def box_read_for(race: Race) -> AsyncIterator[Box]:
-    box = Box()
+async def box_read_for(race: Race, box: Box | None = None) -> AsyncIterator[Box]:
+    box = box or Box()
     server = await asyncio.start_server(box.serve, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()[:2]
     recorder = Recorder(race.pk, DUBLIN, Passing.Source.RACE_RESULT)
@@ -189,8 +190,12 @@ async def box_read_for(race: Race) -> AsyncIterator[Box]:
 
 async def used(count: int) -> None:
     """Wait until so many passings are splits."""
+    await stored(count, state="used")
+
+
+async def stored(count: int, **chosen: str) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while await Passing.objects.filter(state="used").acount() != count:
+        while await Passing.objects.filter(**chosen).acount() != count:
             await asyncio.sleep(POLL_S)
 
 
@@ -210,11 +215,33 @@ async def test_a_decoder_that_goes_away_loses_and_repeats_nothing(
         connections = len(box.writers)
     assert connections == 2
     assert {command.partition(":")[0] for command in box.commands} <= {
-        *("GETPROTOCOL", "PASSINGS", "1", "3")
+        *("GETPROTOCOL", "PASSINGS", "1", "2", "3")
     }
     assert await Passing.objects.acount() == 3
     assert await Split.objects.filter(by_mat=True).acount() == 3
     assert await Station.objects.acount() == 2
+
+
+async def test_reading_goes_on_after_the_last_stored_passing(
+    ten: Race, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raceresult, "POLL_S", 0.02)
+
+    async with box_read_for(ten) as box:
+        for number in range(200):
+            box.pass_mat(ten, f"T{number}", 1, "Start")
+        await stored(200)
+    async with box_read_for(ten, box):
+        box.commands.clear()
+        box.pass_mat(ten, "T200", 1, "Start")
+        await stored(201)
+        asked = [command.split(":") for command in box.commands if ":" in command]
+        assert sum(int(count) for _, count in asked) < 12
+        # A new file has its passings from the first number on.
+        box.file, box.records = 178, []
+        for number in range(201):
+            box.pass_mat(ten, f"N{number}", 2, "Start")
+        await stored(402)
 
 
 @pytest.mark.parametrize("passes", range(6))
