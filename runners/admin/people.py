@@ -15,11 +15,11 @@ from django.urls import reverse
 from django.utils.translation import get_language
 
 from runners.admin.race_pages import permitted_race, race_page
-from runners.models import Race, RaceRole
+from runners.models import Invitation, Race, RaceRole
 from runners.models.race_role import Role
 from runners.notifying.inviting import person_invite, role_change
 from runners.notifying.mail import is_offered
-from runners.rights.roles import Action, may, role_set
+from runners.rights.roles import Action, may
 from runners.units.errors import CodedError
 from runners.views.account.security_log import record
 from runners.views.numbers import whole_number
@@ -30,13 +30,13 @@ REMOVE = "remove"
 
 
 class PersonForm(forms.Form):
-    """The form that adds an account by its username, or invites an address."""
+    """The form that invites an account by its username, or an address."""
 
     person = forms.CharField(
         max_length=254,
         label="Mail address or username",
-        help_text="An address gets an invitation, which can be accepted once, with any "
-        "account, for seven days. An account with this username is added right away.",
+        help_text="An invitation can be accepted once, for seven days: by mail with "
+        "any account, by username on the own page of the account that has it now.",
     )
     role = forms.ChoiceField(choices=Role.choices, initial=Role.OFFICE)
     language = forms.ChoiceField(
@@ -47,27 +47,28 @@ class PersonForm(forms.Form):
         super().__init__(*args, **kwargs)
         self._race, self._by = race, by
 
-    def clean_person(self) -> User | str:
-        """Return the account, or the address: any text with an @ is one.
+    def clean_person(self) -> str:
+        """Return the username, or the address: any text with an @ is one.
 
-        Strangers choose their usernames, and may choose somebody's address.
+        Strangers choose their usernames, and may choose somebody's address. Whether an
+        account has a username is revealed by the account, when it accepts.
         """
         text: str = self.cleaned_data["person"].strip()
         if "@" in text:
             return str(forms.EmailField().clean(text))
-        user = User.objects.filter(username=text, is_active=True).first()
-        if user is None:
-            raise ValidationError("There is no account with this username.")
-        if self._race.roles.filter(user=user).exists():
+        if self._race.roles.filter(user__username=text).exists():
             raise ValidationError("This account has a role already: change it above.")
-        return user
+        return text
 
     def store(self) -> str:
-        """Add or invite the person; return what was done. Raises ValidationError."""
+        """Invite the person; return what was done. Raises ValidationError."""
         person, role = self.cleaned_data["person"], Role(self.cleaned_data["role"])
-        if isinstance(person, User):
-            role_set(race=self._race, user=person, role=role)
-            return f"Added {person} as {role.label}."
+        done = f"Invited {person} as {role.label}."
+        if "@" not in person:
+            Invitation.objects.issue(
+                race=self._race, username=person, role=role, invited_by=self._by
+            )
+            return done
         try:
             person_invite(
                 race=self._race,
@@ -81,11 +82,11 @@ class PersonForm(forms.Form):
         except OSError as error:
             detail = "The mail server does not respond. Try again in a moment."
             raise ValidationError(detail) from error
-        return f"Invited {person} as {role.label}."
+        return done
 
 
 def people(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
-    """List the people of a race; add one, change one (`held`), withdraw (`invited`)."""
+    """List the people of a race; invite, change (`held`) or withdraw (`invited`)."""
     race = permitted_race(request, pk, Action.PEOPLE)
     posted = request.POST if request.method == "POST" else None
     if posted and ("held" in posted or "invited" in posted):
@@ -134,7 +135,7 @@ def _withdraw(request: HttpRequest, race: Race) -> str:
     pk = whole_number(request.POST["invited"])
     invitation = get_object_or_404(race.invitations, pk=pk)
     invitation.delete()
-    return f"Withdrew the invitation of {invitation.email}."
+    return f"Withdrew the invitation of {invitation}."
 
 
 def _back(

@@ -707,16 +707,18 @@ class Migration(migrations.Migration):
             name='Invitation',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('email', models.EmailField(max_length=254)),
+                ('email', models.EmailField(blank=True, max_length=254)),
+                ('username', models.CharField(blank=True, max_length=254)),
                 ('role', models.CharField(choices=[('owner', 'Owner'), ('office', 'Race office'), ('timing', 'Timing'), ('aid', 'Aid station'), ('medic', 'Medic'), ('read', 'Read only')], max_length=6)),
                 ('digest', models.CharField(editable=False, max_length=64, unique=True)),
                 ('expires_at', models.DateTimeField()),
                 ('invited_by', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('race', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='invitations', to='runners.race')),
+                ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='race_invitations', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                'ordering': ['email'],
-                'constraints': [models.UniqueConstraint(fields=('race', 'email'), name='a_race_invites_an_address_once')],
+                'ordering': ['email', 'username'],
+                'constraints': [models.UniqueConstraint(fields=('race', 'email', 'username'), name='a_race_invites_a_person_once')],
             },
         ),
         migrations.CreateModel(

@@ -53,17 +53,26 @@ class RaceRole(models.Model):
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
     def issue(
-        self, *, race: Race, email: str, role: str, invited_by: User
+        self,
+        *,
+        race: Race,
+        role: str,
+        invited_by: User,
+        email: str = "",
+        username: str = "",
     ) -> tuple[Invitation, str]:
-        """Invite an address; return the row and the secret, which is not stored.
+        """Invite an address or a username; return the row and its unstored secret.
 
-        A second invitation of an address replaces the first one.
+        A second invitation of the same replaces the first one.
         """
+        users = User.objects.filter(username=username, is_active=True)
         plain = secrets.token_urlsafe(TOKEN_BYTES)
         invitation, _created = self.update_or_create(
             race=race,
             email=email,
+            username=username,
             defaults={
+                "user": users.first(),
                 "role": role,
                 "invited_by": invited_by,
                 "digest": token_digest(plain),
@@ -78,10 +87,21 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
 
 
 class Invitation(models.Model):
-    """An invitation by mail to a role. It is deleted when it is accepted."""
+    """An invitation to a role, by mail or by username. It is deleted when accepted.
+
+    That of a username is for the account that had it at that time (`user`). A name that
+    no account has looks the same in the office, and gives nothing to whoever takes it.
+    """
 
     race = models.ForeignKey(Race, on_delete=models.CASCADE, related_name="invitations")
-    email = models.EmailField()
+    email = models.EmailField(blank=True)
+    username = models.CharField(max_length=254, blank=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="race_invitations",
+    )
     role = models.CharField(max_length=6, choices=Role)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     invited_by = models.ForeignKey(
@@ -92,15 +112,16 @@ class Invitation(models.Model):
     objects = InvitationQuerySet.as_manager()
 
     class Meta:
-        ordering: ClassVar = ["email"]
+        ordering: ClassVar = ["email", "username"]
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["race", "email"], name="a_race_invites_an_address_once"
+                fields=["race", "email", "username"],
+                name="a_race_invites_a_person_once",
             )
         ]
 
     def __str__(self) -> str:
-        return self.email
+        return self.email or self.username
 
     @property
     def is_open(self) -> bool:

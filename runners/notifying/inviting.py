@@ -1,8 +1,8 @@
-"""People of a race: invitations by mail, and roles that begin, change and end."""
+"""People of a race: invitations, and roles that begin, change and end."""
 
 from __future__ import annotations
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.db import transaction
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -45,6 +45,15 @@ def invitation_of(plain: str) -> Invitation | None:
     invitations = Invitation.objects.open().select_related("race", "invited_by")
     found = invitations.filter(digest=token_digest(plain)).first()
     return found if found and _may_invite(found) else None
+
+
+def invitations_of(user: User | AnonymousUser) -> list[Invitation]:
+    """Return the invitations of an account by its username that can be accepted."""
+    invitations = Invitation.objects.open().filter(user=user.pk)
+    if user.pk is None:
+        return []
+    found = invitations.select_related("race", "invited_by").defer("race__line")
+    return [each for each in found if _may_invite(each)]
 
 
 def _may_invite(invitation: Invitation) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from urllib.parse import urlencode
 
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -12,6 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 
+from runners.models import Invitation
 from runners.notifying.inviting import invitation_accept, invitation_of
 from runners.units.errors import CodedError
 from runners.views.account.security_log import record
@@ -36,10 +38,14 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     user = request.user
     if request.method == "POST" and user.is_authenticated:
         try:
-            invitation_accept(invitation=found, user=user)
+            return accepted(request, found, user)
         except CodedError as error:
             context["problem"] = error.detail
-        else:
-            record(request, f"became {found.role} of race {found.race_id}:", user)
-            return redirect("admin:runners_race_desk", found.race_id)
     return render(request, "runners/invitation.html", context)
+
+
+def accepted(request: HttpRequest, found: Invitation, user: User) -> HttpResponse:
+    """Accept an invitation; return a redirect to the desk. Raises `CodedError`."""
+    invitation_accept(invitation=found, user=user)
+    record(request, f"became {found.role} of race {found.race_id}:", user)
+    return redirect("admin:runners_race_desk", found.race_id)

@@ -7,6 +7,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from runners.models import Runner
+from runners.notifying.inviting import invitations_of
 from runners.views.me.forms import BecomeRunnerForm
 
 
@@ -31,7 +32,8 @@ def become_runner(request: HttpRequest) -> HttpResponse:
             )
         else:
             return redirect("me")
-    return render(request, "runners/me/become.html", {"form": form})
+    context = {"form": form, "invitations": invitations_of(request.user)}
+    return render(request, "runners/me/become.html", context)
 
 
 def _name(request: HttpRequest) -> str:

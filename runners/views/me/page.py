@@ -18,6 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from runners.models import Follow, Race, Runner, Zone
+from runners.notifying.inviting import invitations_of
 from runners.notifying.sos import contacts_of
 from runners.views.assets import map_assets
 from runners.views.me.forms import (
@@ -109,6 +110,7 @@ def own_page(request: HttpRequest, runner: Runner, **forms: BaseForm) -> HttpRes
         "turned_away": [
             f for f in follows if f.status in (Status.REFUSED, Status.BLOCKED)
         ],
+        "invitations": invitations_of(request.user),
         "entries": runner.entries.filter(race__ends__gt=now)
         .select_related("race", "wave")
         .defer("race__line")
