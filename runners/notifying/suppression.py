@@ -27,7 +27,10 @@ MAX_BY_SERVER = 500
 
 
 def check_first_mail(address: str, *, account: int | None) -> None:
-    """Count a first mail to an address, or raise `CodedError`."""
+    """Count a first mail to an address, or raise `CodedError`.
+
+    `account`: whose mail it is, None for nobody's.
+    """
     if SuppressedAddress.objects.of_address(address).exists():
         raise CodedError(
             "mail.suppressed",
@@ -35,7 +38,7 @@ def check_first_mail(address: str, *, account: int | None) -> None:
         )
     if (
         over_quota(f"mail to {address.casefold()}", MAX_TO_ADDRESS, DAY_S)
-        or over_quota(f"mail by {account}", MAX_BY_ACCOUNT, DAY_S)
+        or (account and over_quota(f"mail by {account}", MAX_BY_ACCOUNT, DAY_S))
         or over_quota("mail", MAX_BY_SERVER, HOUR_S)
     ):
         raise CodedError(

@@ -28,6 +28,7 @@ from pytest_django import Settings
 from redis.exceptions import ConnectionError
 
 from runners.models import Race, Runner, RunnerToken
+from runners.notifying.suppression import MAX_BY_ACCOUNT
 from tests.views.conftest import PASSWORD
 
 NEW_PASSWORD = "a short walk along the sea"
@@ -304,6 +305,16 @@ def test_a_mail_resets_the_password(client: Client, alice: User) -> None:
     assert client.post(page, PASSWORDS).status_code == 302
     alice.refresh_from_db()
     assert alice.check_password(NEW_PASSWORD)
+
+
+def test_strangers_cannot_use_up_the_mails_that_reset_passwords(
+    client: Client, db: None
+) -> None:
+    for number in range(MAX_BY_ACCOUNT + 1):
+        address = f"{number}@example.org"
+        User.objects.create_user(f"user{number}", email=address)
+        client.post("/account/password/reset/", {"email": address})
+    assert len(mail.outbox) == MAX_BY_ACCOUNT + 1
 
 
 def test_an_address_without_an_account_gets_no_mail(client: Client, db: None) -> None:
