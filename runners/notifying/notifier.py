@@ -13,7 +13,7 @@ import logging
 import smtplib
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import orjson
 from django.core import mail as django_mail
+from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 from django.db import Error as DatabaseError
 from django.db import connection
@@ -57,6 +58,10 @@ SUBSCRIPTION_MESSAGES_PER_S = 1 / 20
 SUBSCRIPTION_BURST = 20
 # The time-out of each step of a mail server.
 MAIL_TIMEOUT_S = 20
+# Mails about accounts that wait, and how long each is attempted. They are kept in
+# memory: whoever misses one asks again.
+MAX_ACCOUNT_MAILS = 500
+ACCOUNT_MAIL_FOR_S = 900.0
 # The delay of the second attempt. Further delays are three times as long each, up to
 # MAX_TRIPLED times; attempts end when the news is too old.
 RETRY_S = 10.0
@@ -101,6 +106,7 @@ class Notifier:
     """Delivers this process's share of notifications."""
 
     def __init__(self) -> None:
+        self.is_running = False
         self.queued = 0
         self.sent: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
@@ -112,13 +118,19 @@ class Notifier:
         self._away: dict[str, float] = {}
         # For the counters, as two threads push.
         self._lock = threading.Lock()
+        # Mails about accounts, each with the time until which it is attempted.
+        self._account_mails: deque[tuple[EmailMessage, float]] = deque(
+            maxlen=MAX_ACCOUNT_MAILS
+        )
+        self._account_mails_at = 0.0
         self._states_at = self._arrivals_at = self._tidy_at = 0.0
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Start delivering; a second call changes nothing."""
-        if not self._threads:
+        if not self.is_running:
+            self.is_running = True
             self._stopping.clear()
             for name, turn in (
                 ("push", self.push_turn),
@@ -133,6 +145,7 @@ class Notifier:
 
     def stop(self, timeout: float = 10.0) -> None:
         """Stop after the current delivery; the others stay in the database. Blocks."""
+        self.is_running = False
         self._stopping.set()
         for thread in self._threads:
             thread.join(timeout)
@@ -198,8 +211,35 @@ class Notifier:
             runner.run(self._push_all(jobs))
         self._settle(jobs, "push")
 
+    def mail_soon(self, message: EmailMessage) -> None:
+        """Send a mail about an account in the background: no request waits for it.
+
+        Before the start, as in commands, it is sent at once.
+        """
+        if self.is_running:
+            self._account_mails.append((message, time.monotonic() + ACCOUNT_MAIL_FOR_S))
+        else:
+            message.send()
+
+    def _mail_accounts(self) -> None:
+        """Send the mails about accounts, until one fails for now."""
+        if time.monotonic() < self._account_mails_at:
+            return
+        while self._account_mails and not self._stopping.is_set():
+            message, until = self._account_mails.popleft()
+            try:
+                failed = _send(message)
+            except OSError as error:
+                _warn_unreachable(error)
+                failed = Failed("unreachable", again=RETRY_S)
+            if failed and failed.again is not None and time.monotonic() < until:
+                self._account_mails.append((message, until))
+                self._account_mails_at = time.monotonic() + failed.again
+                return
+
     def mail_turn(self) -> bool:
-        """Send due mails; return whether there were any."""
+        """Send due mails; return whether there were any for deliveries."""
+        self._mail_accounts()
         batch = Delivery.objects.claim(by_mail=True, most=MAIL_BATCH, lease=LEASE)
         jobs = self._jobs(batch)
         if jobs:
@@ -314,9 +354,7 @@ class Notifier:
                 else:
                     job.failed = _mail(job, backend)
         except OSError as error:
-            logger.warning(
-                "The mail server cannot be reached; check EMAIL_URL: %s", error
-            )
+            _warn_unreachable(error)
         finally:
             backend.close()
 
@@ -389,10 +427,15 @@ def _words(delivery: Delivery, *, named: bool) -> Words:
 def _mail(job: Job, backend: BaseEmailBackend) -> Failed | None:
     """Mail a delivery; raises OSError if the server fails, which ends the round."""
     recipient = job.delivery.recipient
+    kind = Kind(job.delivery.news.kind)
+    with override(recipient.language):
+        return _send(mail.news_mail(kind, job.words, recipient.email, backend))
+
+
+def _send(message: EmailMessage) -> Failed | None:
+    """Send a mail; raises OSError if the server fails."""
     try:
-        with override(recipient.language):
-            kind = Kind(job.delivery.news.kind)
-            mail.news_mail(kind, job.words, recipient.email, backend).send()
+        message.send()
     except smtplib.SMTPRecipientsRefused as error:
         # Statuses below 500 are temporary: many mail servers let strangers retry.
         if any(code < 500 for code, _ in error.recipients.values()):
@@ -407,6 +450,10 @@ def _mail(job: Job, backend: BaseEmailBackend) -> Failed | None:
         logger.exception("A mail could not be created")
         return Failed("error")
     return None
+
+
+def _warn_unreachable(error: OSError) -> None:
+    logger.warning("The mail server cannot be reached; check EMAIL_URL: %s", error)
 
 
 def _is_deactivated(subscription: Subscription | None) -> bool:

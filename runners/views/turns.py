@@ -21,13 +21,18 @@ PAGES = 4
 # Passwords and PINs are hashed one at a time, so that a second one may only be prepared
 # meanwhile.
 SECRETS = 2
-# What may wait for a mail server, or for a transaction of a timing system.
+# What may wait for a transaction of a timing system.
 OFFICE = 4
+# What may wait for a mail server, which can hang.
+MAILS = 4
 # Requests that may wait, each with its body: a crowd's, but not a flood.
 MOST_WAITING = 1_000
 RETRY_AFTER_S = 5
 # Forms with a password or a PIN, whose requests wait for its hash.
 SECRET_FORMS = ("/sign-in/", "/sign-up/", "/account/", "/s/", "/admin/login/")
+# Forms whose mail is sent before their response, which says whether that worked.
+MAIL_FORMS = ("/me/contacts/", "/me/notifications/mail/")
+OFFICE_MAIL_FORMS = ("/people/", "/setup-links/")
 # Whoever watches the process asks these. Pages that wait say nothing of its sockets.
 NEVER_WAIT = ("/readyz", "/metrics")
 SAFE = ("GET", "HEAD")
@@ -35,7 +40,7 @@ SAFE = ("GET", "HEAD")
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
-pages, office, secrets = Turns(PAGES), Turns(OFFICE), Turns(SECRETS)
+pages, office, secrets, mails = map(Turns, (PAGES, OFFICE, SECRETS, MAILS))
 
 
 @async_only_middleware
@@ -87,6 +92,12 @@ def _turns_for(request: HttpRequest) -> Turns:
     """Return the turns of a request: nobody's page waits for an organiser's mails."""
     if request.method == "POST" and request.path.startswith(SECRET_FORMS):
         return secrets
+    if request.method == "POST" and (
+        request.path in MAIL_FORMS
+        or request.path.startswith("/admin/")
+        and request.path.endswith(OFFICE_MAIL_FORMS)
+    ):
+        return mails
     if request.method not in SAFE or request.path.startswith(("/admin/", "/api/")):
         return office
     return pages

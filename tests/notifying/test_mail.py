@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import smtplib
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -94,6 +95,35 @@ def test_a_failed_mail_is_retried_if_that_may_help(
     Delivery.objects.update(due_at=timezone.now())
     notifier.mail_turn()
     assert len(mailbox.accepted) == left and not Delivery.objects.exists()
+
+
+def test_a_mail_about_an_account_delays_no_request_and_is_retried(
+    client: Client,
+    alice: User,
+    notifier: Notifier,
+    mailbox: type[Mailbox],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    services = SimpleNamespace(notifier=notifier)
+    serving = SimpleNamespace(is_current=lambda: True, current=lambda: services)
+    monkeypatch.setattr("runners.views.account.adapter.process", serving)
+    monkeypatch.setattr(notifier_module, "RETRY_S", 0)
+    notifier.is_running = True
+    mailbox.errors += [TimeoutError(), refused(450)]
+    response = client.post("/account/password/reset/", {"email": alice.email})
+    assert response.headers["Location"] == "/account/password/reset/sent/"
+    assert not mailbox.attempted
+    for _ in range(4):
+        notifier.mail_turn()
+    assert len(mailbox.attempted) == 3
+    assert [mail.to for mail in mailbox.accepted] == [[alice.email]]
+
+    # A refusal for ever is not retried.
+    mailbox.errors += [refused(550)]
+    client.post("/account/password/reset/", {"email": alice.email})
+    for _ in range(2):
+        notifier.mail_turn()
+    assert len(mailbox.attempted) == 4
 
 
 def test_no_other_mail_is_sent_after_a_lost_connection(

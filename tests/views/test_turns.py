@@ -10,7 +10,7 @@ from django.test import RequestFactory
 
 from runners.serving.turns import Turns
 from runners.views import turns as limits
-from runners.views.turns import OFFICE, PAGES, SECRETS, in_turn
+from runners.views.turns import MAILS, OFFICE, PAGES, SECRETS, in_turn
 from tests.virtual_time import virtual_time
 
 
@@ -81,7 +81,8 @@ class Pages:
     [
         ("GET", "/sign-in/", PAGES),
         ("POST", "/sign-in/", SECRETS),
-        ("POST", "/me/contacts/", OFFICE),
+        ("POST", "/me/contacts/", MAILS),
+        ("POST", "/me/pause/", OFFICE),
         ("GET", "/api/v1/races", OFFICE),
     ],
 )
@@ -94,6 +95,22 @@ async def test_a_limited_number_of_pages_is_made_at_once(
     pages.may_end.set()
     await asyncio.gather(*requests)
     assert pages.running == most + 3
+
+
+async def test_only_mails_wait_for_a_mail_server_that_hangs() -> None:
+    pages = Pages()
+    forms = ["/me/contacts/", "/me/notifications/mail/"]
+    forms += ["/admin/runners/race/1/people/", "/admin/runners/race/1/setup-links/"]
+    requests = []
+    for path in forms:
+        requests += await pages.ask("POST", path)
+    requests += await pages.ask("POST", forms[0])
+    assert pages.running == MAILS == 4
+    for method, path in (("POST", "/sign-up/"), ("POST", "/me/pause/"), ("GET", "/")):
+        requests += await pages.ask(method, path)
+    assert pages.running == MAILS + 3
+    pages.may_end.set()
+    await asyncio.gather(*requests)
 
 
 async def test_nobody_waits_for_organisers_and_no_watcher_for_pages() -> None:

@@ -21,12 +21,14 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import HASH_SESSION_KEY
 from django.contrib.auth.models import User
+from django.contrib.sites.shortcuts import get_current_site
 from django.core.mail import EmailMessage
 from django.http import HttpRequest
 from django.shortcuts import redirect
 
 from runners.notifying.mail import stop_headers, stop_line
 from runners.notifying.suppression import check_first_mail
+from runners.serving import process
 from runners.units.errors import CodedError
 
 # Used for clients on a Unix socket, which have no address.
@@ -48,7 +50,19 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
                     return
                 messages.error(self.request, error.detail)
                 raise ImmediateHttpResponse(redirect("account_email")) from None
-        super().send_mail(template_prefix, email, context)
+        context = {
+            "request": self.request,
+            "email": email,
+            "current_site": get_current_site(self.request),
+            **context,
+        }
+        message = self.render_mail(template_prefix, email, context)
+        # Not in the turn of a request, which a mail server that hangs would keep. The
+        # time would also reveal which addresses have accounts.
+        if process.is_current():
+            process.current().notifier.mail_soon(message)
+        else:
+            message.send()
 
     def render_mail(
         self, template_prefix: str, email: str, context: Any, headers: Any = None
