@@ -35,8 +35,7 @@ from runners.views.share_header import database_unavailable, header_link
 from runners.views.topic_data import (
     Items,
     course_of,
-    public_items,
-    race_items,
+    topic_items,
     without_blockers,
 )
 from runners.views.turns import network
@@ -143,9 +142,9 @@ def _answer(request: HttpRequest, user: int | None) -> bytes:
     races: dict[int, dict[str, Any]] = {}
     refused: list[dict[str, str]] = []
     if _values_of(request, "public"):
-        items |= public_items(fresh=fresh)
+        items |= topic_items(None, fresh=fresh)
     for race in _races(request, link, refused):
-        items |= race_items(race.pk, fresh=fresh)
+        items |= topic_items(race.pk, fresh=fresh)
         races[race.pk] = course_of(race, timezone.now())
     items = without_blockers(items, user)
     items |= _single(request, user, link, refused, fresh)

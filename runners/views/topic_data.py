@@ -5,8 +5,8 @@ Pages and `/live.json` use it; each process reads its own.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -21,10 +21,12 @@ from django.utils.translation import gettext as _
 from runners.models import Race
 from runners.races.course import Course
 from runners.rights.access import blockers_of, lately_public, race_runners
-from runners.snapshots.items import add_trails, race_item, runner_items
+from runners.snapshots.items import TRAIL_RUNNERS, add_trails, race_item, runner_items
 from runners.units.clock import now_ms
 
-# Limits of cached topics, which are valid for one second, and of cached courses.
+# How long a topic's items are cached.
+MAX_AGE_S = 1.0
+# Limits of cached topics, and of cached courses.
 KEPT = 32
 COURSES_KEPT = 20
 # How long a course is cached.
@@ -43,17 +45,66 @@ SILENT_AFTER_MS = 120_000
 Items = dict[int, dict[str, Any]]
 
 
-def public_items(*, fresh: bool) -> Items:
-    """Return all public runners as in a snapshot, by primary key. `fresh`: with trails.
+class Kept(NamedTuple):
+    """A topic's items, when their read began and ended, and what a page made of them.
 
-    The result is shared and must not be changed.
+    `rows`: the page's first rows, by language and whether the race is over.
     """
-    return _public(int(time.monotonic()), fresh)
+
+    began: float
+    ended: float
+    items: Items
+    rows: dict[tuple[str, bool], SafeString]
 
 
-def race_items(race: int, *, fresh: bool) -> Items:
-    """Return a race's runners who may be seen, like `public_items`."""
-    return _in_race(race, int(time.monotonic()), fresh)
+class TopicReads:
+    """Reads each topic at most once per second, in one thread for all that ask."""
+
+    def __init__(self) -> None:
+        self._locks: dict[int | None, threading.Lock] = {}
+        self._kept: dict[int | None, Kept] = {}
+
+    def read(self, race: int | None) -> Kept:
+        """Return the items of a race, or of all public runners for None.
+
+        They are at most a second old, or were being read when they were asked for.
+        """
+        asked = time.monotonic()
+        with self._locks.setdefault(race, threading.Lock()):
+            kept = self._kept.get(race)
+            if kept is None or max(kept.began + MAX_AGE_S, kept.ended) < asked:
+                if len(self._kept) >= KEPT:
+                    self._kept.clear()
+                began, items = time.monotonic(), _read(race)
+                kept = Kept(began, time.monotonic(), items, {})
+                self._kept[race] = kept
+            return kept
+
+    def clear(self) -> None:
+        """Read all topics again."""
+        self._kept.clear()
+
+
+topics = TopicReads()
+
+
+def topic_items(race: int | None, *, fresh: bool) -> Items:
+    """Return a race's runners who may be seen, as in a snapshot, by primary key.
+
+    None: all public runners. `fresh`: with trails. The result is shared and must not
+    be changed.
+    """
+    items = topics.read(race).items
+    if fresh or len(items) > TRAIL_RUNNERS:
+        return items
+    return {pk: item | {"trail": ""} for pk, item in items.items()}
+
+
+def _read(race: int | None) -> Items:
+    seen = lately_public() if race is None else race_runners(race)
+    items = runner_items(seen, race)
+    add_trails(items)
+    return items
 
 
 def without_blockers(items: Items, user: int | None) -> Items:
@@ -80,40 +131,14 @@ def heights_of(race: Race | None) -> dict[str, Any] | None:
 def first_rows(race: Race | None, user: int | None) -> SafeString:
     """Return the rows that a page has in its list before its scripts run."""
     pk, is_over = (race.pk, race.is_over) if race else (None, False)
-    second = int(time.monotonic())
-    items = _items(pk, second, True)
-    seen = without_blockers(items, user)
-    if seen is not items:
+    kept = topics.read(pk)
+    seen = without_blockers(kept.items, user)
+    if seen is not kept.items:
         return _render(seen, is_over)
-    return _kept_rows(pk, second, is_over, get_language() or "")
-
-
-@lru_cache(maxsize=KEPT)
-def _kept_rows(
-    race: int | None, second: int, is_over: bool, language: str
-) -> SafeString:
-    return _render(_items(race, second, True), is_over)
-
-
-def _items(race: int | None, second: int, fresh: bool) -> Items:
-    return _public(second, fresh) if race is None else _in_race(race, second, fresh)
-
-
-@lru_cache(maxsize=1)
-def _public(second: int, fresh: bool) -> Items:
-    return _with_trails(lambda: runner_items(lately_public()), fresh)
-
-
-@lru_cache(maxsize=KEPT)
-def _in_race(race: int, second: int, fresh: bool) -> Items:
-    return _with_trails(lambda: runner_items(race_runners(race), race), fresh)
-
-
-def _with_trails(read: Callable[[], Items], fresh: bool) -> Items:
-    items = read()
-    if fresh:
-        add_trails(items)
-    return items
+    how = get_language() or "", is_over
+    if how not in kept.rows:
+        kept.rows[how] = _render(kept.items, is_over)
+    return kept.rows[how]
 
 
 @lru_cache(maxsize=COURSES_KEPT)

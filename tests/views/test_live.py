@@ -4,6 +4,7 @@ import json
 import re
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -313,10 +314,39 @@ def test_lists_without_scripts_omit_hidden_runners(
         assert rows_of(alice_client, path) == []
     bob.visibility = Visibility.PRIVATE
     bob.save()
-    for cached in (topic_data._public, topic_data._in_race, topic_data._kept_rows):
-        cached.cache_clear()
+    topic_data.topics.clear()
     for path in ("/", "/races/on/"):
         assert rows_of(client, path) == []
+
+
+def test_a_page_and_its_polls_share_a_read_of_the_race(
+    bob: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    race = make_race("on", start=-timedelta(hours=1), ends=timedelta(hours=1))
+    Entry.objects.create(race=race, runner=bob, bib="17")
+    make_latest(bob, ago=timedelta(seconds=5), progress=900)
+    reads: list[int | None] = []
+    read = topic_data._read
+
+    def slow(race: int | None) -> topic_data.Items:
+        reads.append(race)
+        clock.now += 5
+        return read(race)
+
+    clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(topic_data, "time", clock)
+    monkeypatch.setattr(topic_data, "_read", slow)
+    # The last two have waited for the read of the first.
+    for asked in (100.0, 101.0, 104.9):
+        clock.now = asked
+        items = topic_data.topic_items(race.pk, fresh=asked < 104)
+        assert [item["code"] for item in items.values()] == ["bob"]
+        clock.now = asked
+        assert "bob" in topic_data.first_rows(race, None)
+    assert len(reads) == 1
+    clock.now = 105.1
+    topic_data.first_rows(race, None)
+    assert len(reads) == 2
 
 
 def test_an_unknown_race_is_not_found(client: Client, db: None) -> None:
