@@ -7,7 +7,7 @@ Scripts and own apps use it, so that a request without anything known is an erro
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
@@ -27,9 +27,12 @@ from runners.intake.app import (
 )
 from runners.intake.values import (
     KNOWN_NAMES,
+    LAT,
+    LNG,
     TIME,
     fix_of_fields,
     has_position,
+    number,
     time_field,
 )
 from runners.positions.fix import Fix
@@ -44,6 +47,9 @@ LIKE_A_TIME = re.compile(
 )
 # A time in a field of any name.
 TIME_VALUE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?")
+PLACE = (*LAT, *LNG)
+# Positions that wait on a phone are not older.
+YEAR_MS = 365 * 24 * 3600 * 1000
 # The query may have the token, which is no field of a position.
 TOKEN = {"token"}
 # How alike a mistyped name is to the right one.
@@ -62,7 +68,7 @@ def read(report: Report) -> Reading:
     else:
         items = {0: report.fields()}
     if items and (report.body or report.query.keys() - TOKEN):
-        _check_names(items.values())
+        _check_names(items.values(), report.now)
     for index, fields in items.items():
         fix = None
         if has_position(fields) or len(items) > 1:
@@ -82,8 +88,12 @@ def ok(outcome: Outcome) -> Reply:
 GENERIC = App(frozenset({"GET", "POST"}), read, ok, json_error)
 
 
-def _check_names(items: Iterable[Mapping[str, Any]]) -> None:
-    """Raise `FixError` if no field of a request is known, or too many are different."""
+def _check_names(items: Collection[Mapping[str, Any]], now: int) -> None:
+    """Raise `FixError` if a request is not understood, or has too many fields.
+
+    It is not if it has no known field, half a place or a mistyped one, or only times of
+    unknown names. A call for help is not lost by that.
+    """
     names = {name for fields in items for name in fields} - TOKEN
     if len(names) > MOST_FIELDS:
         raise FixError(
@@ -98,40 +108,60 @@ def _check_names(items: Iterable[Mapping[str, Any]]) -> None:
                 f"These are not known: {_listed(names)}." if names else "There is none."
             ),
         )
+    if "alarm" in names:
+        return
+    has_place = "location" in names or (names & {*LAT} and names & {*LNG})
+    if not has_place and any(_is_like(name[:LONGEST_NAME], PLACE) for name in names):
+        raise FixError(
+            "message.invalid",
+            f"A position has the fields `lat` and `lon`, not only {_listed(names)}.",
+        )
+    if all(has_position(fields) and _unknown_times(fields, now) for fields in items):
+        unknown = _unknown_times(next(iter(items)), now)
+        raise FixError("message.invalid", _name_of_time(unknown))
 
 
 def _fix(fields: Mapping[str, Any], now: int) -> Fix:
-    if time_field(fields) is None and (unknown := _unknown_times(fields)):
-        # Otherwise an old position would become one of now.
-        raise FixError(
-            "position.invalid",
-            f"Name the time `timestamp`; this is not known: {_listed(unknown)}.",
-        )
+    # Otherwise an old position would become one of now.
+    if unknown := _unknown_times(fields, now):
+        raise FixError("position.invalid", _name_of_time(unknown))
     return fix_of_fields(fields, now)
 
 
-def _unknown_times(fields: Mapping[str, Any]) -> list[str]:
+def _name_of_time(unknown: Iterable[str]) -> str:
+    return f"Name the time `timestamp`; this is not known: {_listed(unknown)}."
+
+
+def _unknown_times(fields: Mapping[str, Any], now: int) -> list[str]:
+    """Return the fields that may be the time of a position which has no known one."""
+    if time_field(fields) is not None:
+        return []
     return [
         name
         for name in fields.keys() - KNOWN_NAMES
-        if _is_name_of_time(name[:LONGEST_NAME]) or _is_time(fields[name])
+        if _is_name_of_time(name[:LONGEST_NAME]) or _is_time(fields[name], now)
     ]
 
 
 # All positions of a report have the same names.
 @lru_cache(MOST_FIELDS)
 def _is_name_of_time(name: str) -> bool:
-    return LIKE_A_TIME.fullmatch(name) is not None or bool(
-        get_close_matches(name.lower(), TIME, cutoff=ALIKE)
-    )
+    return LIKE_A_TIME.fullmatch(name) is not None or _is_like(name, TIME)
 
 
-def _is_time(value: Any) -> bool:
-    return (
-        isinstance(value, str)
-        and len(value) <= LONGEST_TIME
-        and TIME_VALUE.fullmatch(value) is not None
-    )
+def _is_like(name: str, known: Sequence[str]) -> bool:
+    return bool(get_close_matches(name.lower(), known, cutoff=ALIKE))
+
+
+def _is_time(value: Any, now: int) -> bool:
+    """Return whether a value is a date, or seconds or milliseconds within a year."""
+    if isinstance(value, str) and len(value) <= LONGEST_TIME:
+        if TIME_VALUE.fullmatch(value):
+            return True
+        value = number(value)
+    if type(value) not in (int, float):
+        return False
+    return any(abs(now - time) < YEAR_MS for time in (value, value * 1000))
 
 
 def _listed(names: Iterable[str]) -> str:

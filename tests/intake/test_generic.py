@@ -48,6 +48,12 @@ def test_a_multipart_form_is_read() -> None:
         ('{"latt": 48, "long": 2}', "application/json", "`latt`, `long`"),
         ("[1, 2]", "application/json", "There is none"),
         ("here I am", "text/plain", "`here I am`"),
+        ("latt=48&lng=2", "", "`latt`, `lng`"),
+        ("lat=48", "", "`lat`"),
+        ("Latt=48&lonn=2&bat=50", "", "`Latt`, `bat`, `lonn`"),
+        ('[{"latt": 48, "lng": 2}, {}]', "application/json", "`latt`, `lng`"),
+        ("lat=48&lon=2&recorded=x", "", "`recorded`"),
+        ('[{"lat": 48, "lon": 2, "ts": 1}]', "application/json", "`ts`"),
         (MULTIPART, "multipart/form-data", "boundary"),
         ("x", "multipart/form-data; boundary=Xy", "There is none"),
     ],
@@ -69,12 +75,41 @@ def test_a_token_in_the_query_makes_no_request_understood() -> None:
 )
 def test_a_time_of_an_unknown_name_is_not_now(name: str) -> None:
     place = {"lat": 48.5, "lon": 2.5}
-    fix = fix_of(place | {name: 1_700_000_000})
-    assert isinstance(fix, FixError) and f"`{name}`" in fix.detail
-    written = fix_of(place | {"of": "2023-11-14T22:13:20Z"})
-    assert isinstance(written, FixError) and "`of`" in written.detail
+    with pytest.raises(FixError, match=f"`{name}`"):
+        fix_of(place | {name: 1_700_000_000})
+    # Of several positions, the others are stored.
+    fixes = read(report(json.dumps([place, place | {name: 1}]))).fixes
+    assert isinstance(fixes[0], Fix) and isinstance(fixes[1], FixError)
     known = fix_of(place | {name: "x", "timestamp": 1_700_000_000})
     assert isinstance(known, Fix) and known.t == 1_700_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("value", "is_time"),
+    [
+        ("2023-11-14T22:13:20Z", True),
+        (NOW // 1000 - 60, True),
+        (str(NOW - 86_400_000), True),
+        (NOW // 1000 - 2 * 31_536_000, False),
+        (NOW // 1000 + 60, True),
+        (NOW // 1000 + 2 * 31_536_000, False),
+        (353_879_234_252_633, False),  # a device
+        (50, False),
+        (True, False),
+    ],
+)
+def test_a_time_in_a_field_of_any_name_is_not_now(value: Any, is_time: bool) -> None:
+    body = {"lat": 48.5, "lon": 2.5, "zeit": value}
+    if is_time:
+        with pytest.raises(FixError, match="`zeit`"):
+            fix_of(body)
+    else:
+        assert isinstance(fix_of(body), Fix)
+
+
+def test_a_mistyped_name_does_not_lose_a_call_for_help() -> None:
+    for body in ("latt=48&lng=2&alarm=sos", "lat=48&lon=2&zeit=2026-01-01&alarm=sos"):
+        assert read(report(body)).call is not None
 
 
 @pytest.mark.parametrize("type_", ["", "multipart/form-data; boundary=Xy"])
