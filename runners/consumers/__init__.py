@@ -40,13 +40,18 @@ async def _refuse(
 
 
 async def turn_away(
-    scope: dict[str, Any], receive: Receive, send: Send, dialect: str | None, code: int
+    scope: dict[str, Any],
+    receive: Receive,
+    send: Send,
+    dialect: str | None,
+    refusal: tuple[int, str],
 ) -> None:
-    """Accept and close immediately: browsers see the close code only then."""
+    """Accept and close immediately: browsers see the code and reason only then."""
+    logger.info("A websocket was closed with %s: %s", *refusal)
     await receive()
     await send({"type": "websocket.accept", "subprotocol": dialect})
     writer = writer_of(scope, send)
-    writer.close(code)
+    writer.close(*refusal)
     while (await receive())["type"] != "websocket.disconnect":
         pass
     writer.abandon()
@@ -60,8 +65,8 @@ async def speak(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await _refuse(scope, receive, send, reason)
         return
     process = current()
-    if (code := process.admission.refusal()) is not None:
-        await turn_away(scope, receive, send, dialect, code)
+    if (full := process.admission.refusal()) is not None:
+        await turn_away(scope, receive, send, dialect, full)
         return
     speaks: Callable[[Session], Dialect] = (
         Seed if dialect is None else partial(Typed, COMMANDS)

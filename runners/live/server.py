@@ -81,8 +81,8 @@ class TransportWriter:
         """Return the number of bytes in the transport's buffer."""
         return self._protocol.transport.get_write_buffer_size()
 
-    def close(self, code: int) -> None:
-        self._protocol.close_with(code)
+    def close(self, code: int, reason: str = "") -> None:
+        self._protocol.close_with(code, reason)
 
     def abandon(self) -> None:
         """Do nothing: all frames are in the transport."""
@@ -236,6 +236,8 @@ class FrameProtocol(WebSocketsSansIOProtocol):
     async def send(self, message: ASGISendEvent) -> None:
         if message["type"] != "websocket.accept" or self.disconnected or not self._key:
             await super().send(message)
+            # Otherwise uvicorn logs an error for each handshake refused by a response.
+            self.handshake_complete |= self.close_sent
         elif not self.transport.is_closing():
             self._accept(message)
 
@@ -404,12 +406,12 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         super().shutdown()
         self._abort_soon()
 
-    def close_with(self, code: int) -> None:
+    def close_with(self, code: int, reason: str) -> None:
         """Send a close frame after the written frames, without waiting for a flush."""
         if self.conn.state is not State.OPEN or self.transport.is_closing():
             return
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
-        self.conn.send_close(code)
+        self.conn.send_close(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         if self.read_paused:

@@ -42,7 +42,7 @@ class SocketWriter(Protocol):
     def write(self, frames: Sequence[bytes]) -> None:
         """Send encoded frames in order; does nothing if the socket is closed."""
 
-    def close(self, code: int) -> None:
+    def close(self, code: int, reason: str = "") -> None:
         """Send a close frame after the frames that were written."""
 
     def abandon(self) -> None:
@@ -75,8 +75,9 @@ class AsgiWriter:
             self._queue.extend(frames)
             self._wake()
 
-    def close(self, code: int) -> None:
+    def close(self, code: int, reason: str = "") -> None:
         if self._close_code is None:
+            # Daphne sends no reason.
             self._close_code = code
             self._wake()
 

@@ -79,18 +79,19 @@ class Admission:
         limit = REPORTS_LIMIT_FACTOR * settings.SPECTATE_LAG_LIMIT / 1000
         return self.overloaded and self.lag > limit
 
-    def refusal(self) -> int | None:
-        """Return the close code for a new socket; None if it is accepted."""
+    def refusal(self) -> tuple[int, str] | None:
+        """Return the close code and the reason for a new socket; None if accepted."""
         if self.draining:
-            reason, code = "leaving", RECONNECT
+            reason, code, words = "leaving", RECONNECT, "The server is stopping."
         elif self.overloaded:
-            reason, code = "lag", OVERLOADED
+            reason, code, words = "lag", OVERLOADED, "The server is overloaded."
         elif len(self.hub.sockets) >= self.socket_limit:
             reason, code = "sockets", OVERLOADED
+            words = f"The server has its {self.socket_limit:,} sockets."
         else:
             return None
         self.refused[reason] += 1
-        return code
+        return code, words
 
     async def _measure_often(self) -> None:
         loop = self.hub.loop

@@ -115,6 +115,7 @@ async def test_origin_is_checked_before_accept(
 def assert_reason(server: Server, refusal: InvalidStatus, reason: str) -> None:
     """The body and the log say why; Daphne has a body of its own."""
     assert f"A websocket was refused: {reason}" in server.log
+    assert "without completing handshake" not in server.log
     if server.kind == "uvicorn":
         assert refusal.response.body.startswith(reason.encode())
 

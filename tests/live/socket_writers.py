@@ -26,7 +26,7 @@ class RecordingWriter:
     def write(self, frames: Sequence[bytes]) -> None:
         self.writes.append(list(frames))
 
-    def close(self, code: int) -> None:
+    def close(self, code: int, reason: str = "") -> None:
         self.code = code
 
     def abandon(self) -> None:

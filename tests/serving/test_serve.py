@@ -75,6 +75,8 @@ def test_a_draining_server_closes_all_sockets_and_admits_none() -> None:
             with connect(server.ws_url) as third, pytest.raises(ConnectionClosed):
                 third.recv(timeout=PATIENCE_S)
             assert third.close_code == 1013
+            assert third.close_reason == "The server has its 2 sockets."
+            assert f"was closed with 1013: {third.close_reason}" in server.log
             refused = metrics(server)[
                 'spectate_sockets_refused_total{reason="sockets"}'
             ]
