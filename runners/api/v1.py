@@ -11,6 +11,7 @@ from ninja.operation import Operation
 from runners.api import entries, passings, races, results
 from runners.api.access import KeyInHeader
 from runners.api.problems import CONTENT_TYPE, ProblemBody, add_handlers
+from runners.views.policy import read_only
 
 DESCRIPTION = """For registration systems, timing companies and clubs: races, courses,
 waves, checkpoints, entries with tokens, hand splits and results. docs/api.md
@@ -45,6 +46,7 @@ api = Api(
     urls_namespace="api-1",
     # Its page would load scripts of a different host.
     docs_url=None,
+    docs_decorator=read_only,
     auth=KeyInHeader(),
 )
 for resource in (races, entries, passings, results):

@@ -35,15 +35,16 @@ class PlainExceptionReporter(ExceptionReporter):
         return SafeString("Something went wrong. It has been written to the log.\n")
 
 
+FOR_PROGRAMS = (".json", ".geojson")
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 def json_errors(get_response: GetResponse) -> GetResponse:
-    """Replace the error pages of `.json` addresses, which programs read, by JSON."""
+    """Replace the error pages of addresses that programs read by JSON."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)
-        if not (request.path.endswith(".json") and is_page(response)):
+        if not (request.path.endswith(FOR_PROGRAMS) and is_page(response)):
             return response
         status = HTTPStatus(response.status_code)
         error = {"code": f"http.{status.value}", "detail": f"{status.phrase}."}

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
@@ -31,6 +31,15 @@ PUBLIC_VIEWS = frozenset(
         *("openapi_json", "asyncapi_json", "api-1:openapi-json"),
     }
 )
+
+
+# What a browser asks before a script of a different site sends a header. That of a PIN
+# is not allowed: a stranger's page could have its visitors guess.
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": ", ".join(SAFE),
+    "Access-Control-Allow-Headers": "Content-Type, If-Modified-Since, If-None-Match",
+    "Access-Control-Max-Age": "86400",
+}
 
 
 def read_only(view: View) -> View:
@@ -86,8 +95,11 @@ def content_policy(get_response: GetResponse) -> GetResponse:
             framed=getattr(response, "xframe_options_exempt", False),
         )
         found = request.resolver_match
-        if found and found.view_name in PUBLIC_VIEWS and request.method in SAFE:
-            response["Access-Control-Allow-Origin"] = "*"
+        if found and found.view_name in PUBLIC_VIEWS:
+            if request.method == "OPTIONS":
+                response = HttpResponse(status=204, headers=PREFLIGHT)
+            if request.method in (*SAFE, "OPTIONS"):
+                response["Access-Control-Allow-Origin"] = "*"
         return response
 
     return middleware

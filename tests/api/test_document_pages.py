@@ -80,5 +80,11 @@ def test_programs_get_the_document_with_the_address_of_the_installation(
     assert served == file
 
 
+@pytest.mark.parametrize("name", ["openapi", "asyncapi", "v1/openapi"])
+def test_the_documents_for_programs_can_only_be_read(name: str) -> None:
+    answer = Client(enforce_csrf_checks=True).post(f"/api/{name}.json")
+    assert (answer.status_code, answer.json()["code"]) == (405, "method.unsupported")
+
+
 def test_page_of_no_document_does_not_exist(client: Client) -> None:
     assert client.get("/api/none/").status_code == 404

@@ -51,6 +51,7 @@ def test_a_missing_slash_is_added(mode: None, client: Client, db: None) -> None:
     [
         ("GET", "/nothing.json", "testserver", 404, "address.unknown"),
         ("POST", "/live.json", "testserver", 405, "method.unsupported"),
+        ("PUT", "/races/x/course.geojson", "testserver", 405, "method.unsupported"),
         ("GET", "/words/de/1.json", "evil.example", 400, "request.invalid"),
     ],
 )

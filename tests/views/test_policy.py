@@ -72,7 +72,19 @@ def test_other_sites_read_public_data_without_cookies(
         assert "Access-Control-Allow-Credentials" not in response.headers
     for path in ("/", "/me/", "/races/ten/", "/api/v1/races", "/share/me.json"):
         assert "Access-Control-Allow-Origin" not in client.get(path).headers
-    assert "Access-Control-Allow-Origin" not in client.options("/live.json").headers
+
+
+@pytest.mark.parametrize("path", ["/live.json", "/api/v1/openapi.json", "/me/"])
+def test_a_preflight_allows_conditional_reads_of_public_data(
+    client: Client, db: None, path: str
+) -> None:
+    answer = client.options(path, headers={"origin": "https://club.example"})
+    is_public = path != "/me/"
+    assert (answer.status_code == 204) is is_public
+    assert (answer.headers.get("Access-Control-Allow-Origin") == "*") is is_public
+    allowed = answer.headers.get("Access-Control-Allow-Headers", "")
+    assert ("If-None-Match" in allowed) is is_public
+    assert "Pin" not in allowed and answer.content == b"" or not is_public
 
 
 def test_standings_may_be_framed_and_then_link_to_new_tabs(

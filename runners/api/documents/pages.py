@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 
 from runners.api.documents.content import DOCUMENTS, Content, http, websocket
 from runners.api.documents.sections import Reader
+from runners.views.policy import read_only
 
 
 @require_safe
@@ -36,12 +37,12 @@ def document(request: HttpRequest, name: str) -> HttpResponse:
     return render(request, "runners/document.html", found)
 
 
-@require_safe
+@read_only
 def openapi_json(request: HttpRequest) -> HttpResponse:
     return _json(http)
 
 
-@require_safe
+@read_only
 def asyncapi_json(request: HttpRequest) -> HttpResponse:
     return _json(websocket)
 
