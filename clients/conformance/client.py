@@ -9,7 +9,7 @@ from itertools import chain
 from threading import Thread
 from typing import Any
 
-from spectate_client import Ended, Publisher, Spectator
+from clients.python.spectate_client import Ended, Publisher, Spectator
 
 
 class Client:

@@ -12,7 +12,12 @@ FOLDER = Path(__file__).parent
 
 def python(*args: str) -> list[str]:
     """Return a command of Python that finds the package, which is not installed."""
-    return ["env", f"PYTHONPATH={FOLDER.parent / 'python'}", sys.executable, *args]
+    return [
+        "env",
+        f"PYTHONPATH={FOLDER.parent / 'python'}:{FOLDER.parents[1]}",
+        sys.executable,
+        *args,
+    ]
 
 
 def node(*args: str) -> list[str]:

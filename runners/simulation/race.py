@@ -73,8 +73,9 @@ async def run_field(
         rate = (tally.sent - sent_before) / seconds
         sent_before = tally.sent
         waiting = sum(client.waiting for client in clients)
+        connected = sum(client.connected for client in clients)
         text = (
-            f"{tally.connected}/{len(clients)} connected · {tally.sent:,} sent · "
+            f"{connected}/{len(clients)} connected · {tally.sent:,} sent · "
             f"{tally.acked:,} acked · {waiting:,} waiting · "
             f"{tally.reconnects:,} reconnects · {rate:,.1f} fixes/s"
         )

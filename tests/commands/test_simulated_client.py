@@ -13,6 +13,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
+from clients.python.spectate_client import connection
 from runners.races.course import Course
 from runners.races.demo import demo_points
 from runners.simulation import client as client_module
@@ -27,7 +28,7 @@ Handler = Callable[[ServerConnection, dict[str, Any]], Awaitable[None]]
 def fast_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set fixes every few milliseconds, short waits and no random outages."""
     monkeypatch.setattr(client_module, "INTERVAL_S", (0.005, 0.01))
-    monkeypatch.setattr(client_module, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(connection, "MAX_BACKOFF_S", 0.01)
     monkeypatch.setattr(client_module, "GAP_EVERY_S", 1e9)
 
 
@@ -36,7 +37,8 @@ async def server(handler: Handler) -> AsyncIterator[str]:
     """Welcome each socket and pass each message to the handler."""
 
     async def serve_socket(socket: ServerConnection) -> None:
-        await socket.send(json.dumps({"type": "welcome"}))
+        welcome = {"type": "welcome", "runner": "bob", "heartbeat": 20}
+        await socket.send(json.dumps(welcome))
         async for message in socket:
             await handler(socket, json.loads(message))
 
@@ -80,7 +82,7 @@ async def test_the_client_authenticates_and_is_acked() -> None:
         bob, tally = await run(url, lambda _: len(received) > 10)
 
     assert tally.acked == tally.sent == len(received)
-    assert (bob.waiting, tally.connected, tally.reconnects) == (0, 0, 0)
+    assert (bob.waiting, bob.connected, tally.reconnects) == (0, False, 0)
 
 
 async def test_the_client_resends_fixes_without_an_ack() -> None:
@@ -130,8 +132,8 @@ async def test_the_client_waits_as_long_as_an_error_requests() -> None:
         # Messages in flight are refused too, so only a client that waits is acked.
         if refused_at is None or now - refused_at < 0.2:
             refused_at = now
-            error = {"type": "error", "code": "rate.limited", "after": 200}
-            await socket.send(json.dumps(error | {"id": message["id"]}))
+            error = {"type": "error", "id": message["id"], "code": "rate.limited"}
+            await socket.send(json.dumps(error | {"detail": "Later.", "after": 200}))
         else:
             await socket.send(ack(message))
 

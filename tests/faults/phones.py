@@ -1,31 +1,19 @@
-"""Phones that follow the protocol.
-
-They keep fixes until these are acked and send them again after a loss. They record all
-acked fixes.
-"""
+"""Phones of the client package that record their fixes, acks and delays."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any
 
-import orjson
-
-from tests.faults.peer import SUBPROTOCOLS, Peer
+from clients.python.spectate_client import Publisher
 from tests.faults.randomness import new_rng
-from tests.websocket import Refused
 
 Place = tuple[float, float]
 
-# Limit of one message.
-FIX_LIMIT = 500
-UNACKED_FIX_LIMIT = 20_000
-# Temporary errors, and the wait where the error has no `after`.
-TEMPORARY_ERRORS = {"rate.limited", "store.unavailable"}
-RETRY_AFTER_MS = 1_000
 # Upper bound of the random wait between attempts to connect.
 RETRY_S = 0.5
 
@@ -34,7 +22,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Phone:
+class Phone(Publisher):
     """One runner's phone: it makes fixes at a steady rate and keeps all until acked."""
 
     def __init__(
@@ -46,9 +34,10 @@ class Phone:
         rate: float,
         place: Callable[[float], Place] | None = None,
     ) -> None:
-        self.url = url
+        # A stopped server does not lose its sockets, so no pings either.
+        super().__init__(url, token, compression=None, ping_interval=None, proxy=None)
+        self.on_refused = self._count_refused
         self.code = code
-        self.token = token
         self.rate = rate
         # Returns the place at the loop time at which a fix is due.
         self.place = self._wander if place is None else place
@@ -56,15 +45,14 @@ class Phone:
         self.acked: set[int] = set()
         # Delays from sending to the ack, in seconds.
         self.ack_ages: list[float] = []
-        # Errors that are not temporary, and codes of rejected fixes.
+        # Codes of refused fixes.
         self.refused: Counter[str] = Counter()
         self.connects = 0
-        self.line: _Line | None = None
         self._rng = new_rng()
         self._lat, self._lng = self._rng.uniform(40, 60), self._rng.uniform(1, 20)
-        self._unsent: deque[int] = deque()
+        # Times of sending by the id of a message.
+        self._sent_at: dict[int, float] = {}
         self._last = 0
-        self._not_before = 0.0
         self._recording = True
 
     def _wander(self, due: float) -> Place:
@@ -86,20 +74,13 @@ class Phone:
         for t in times:
             if t not in self.made:
                 self.made[t] = place
-                self._unsent.append(t)
-        self.send()
+                assert self.add({"t": t, "lat": place[0], "lng": place[1]})
 
     async def run(self) -> None:
         """Publish until all fixes are acked or the task is cancelled."""
-        recording = asyncio.create_task(self._record())
-        try:
-            while not self.done:
-                with contextlib.suppress(OSError, Refused, TimeoutError):
-                    await self._stay_connected()
-                if not self.done:
-                    await asyncio.sleep(self._rng.uniform(0, RETRY_S))
-        finally:
-            recording.cancel()
+        async with self:
+            await self._record()
+            await self.flush()
 
     async def _record(self) -> None:
         loop = asyncio.get_running_loop()
@@ -115,88 +96,30 @@ class Phone:
             self._last = max(now_ms(), self._last + 1)
             self.record((self._last,), self.place(due))
 
-    async def _stay_connected(self) -> None:
-        line = _Line(self)
-        try:
-            await line.open(self.url, SUBPROTOCOLS["v1"])
-            line.send({"type": "auth", "token": self.token})
-            self.line = line
-            self.connects += 1
-            self.send()
-            while not line.closed.done() and not self.done:
-                await asyncio.wait([line.closed], timeout=0.1)
-                self.send()
-        finally:
-            self.line = None
-            # Fixes in flight may be lost.
-            for times, _ in reversed(line.in_flight.values()):
-                self._unsent.extendleft(reversed(times))
-            line.in_flight.clear()
-            if hasattr(line, "transport"):
-                line.reset()
+    def _wait_after(self, code: int) -> float:
+        super()._wait_after(code)
+        return self._rng.uniform(0, RETRY_S)
 
-    def send(self) -> None:
-        """Send the fixes that limits and waits allow."""
-        line = self.line
-        now = time.monotonic()
-        if line is None or now < self._not_before:
-            return
-        while self._unsent and line.fixes_in_flight < UNACKED_FIX_LIMIT:
-            size = min(FIX_LIMIT, len(self._unsent))
-            times = [self._unsent.popleft() for _ in range(size)]
-            line.publish(times, now)
+    def _opened(self) -> None:
+        super()._opened()
+        self._sent_at.clear()
+        self.connects += 1
 
+    def _outgoing(self) -> Iterator[dict[str, Any]]:
+        for message in super()._outgoing():
+            self._sent_at[message["id"]] = time.monotonic()
+            yield message
 
-class _Line(Peer):
-    """One connection of a phone."""
+    def _received(self, message: dict[str, Any]) -> None:
+        if message["type"] == "ack":
+            fixes = self._in_flight[message["id"]]
+            assert message["rejected"] or message["stored"] == len(fixes), message
+            self.acked.update(fix["t"] for fix in fixes)
+            self.ack_ages.append(time.monotonic() - self._sent_at[message["id"]])
+        super()._received(message)
 
-    def __init__(self, phone: Phone) -> None:
-        super().__init__()
-        self.phone = phone
-        self.in_flight: dict[int, tuple[list[int], float]] = {}
-        self.fixes_in_flight = 0
-        self._next_id = 0
-
-    def publish(self, times: list[int], now: float) -> None:
-        self._next_id += 1
-        self.in_flight[self._next_id] = times, now
-        self.fixes_in_flight += len(times)
-        made = self.phone.made
-        self.send(
-            {
-                "type": "publish",
-                "id": self._next_id,
-                "fixes": [
-                    {"t": t, "lat": made[t][0], "lng": made[t][1]} for t in times
-                ],
-            }
-        )
-
-    def received(self, text: bytes) -> None:
-        message = orjson.loads(text)
-        if message["type"] not in ("ack", "error"):
-            return
-        times, sent = self.in_flight.pop(message.get("id", 0), ([], 0.0))
-        self.fixes_in_flight -= len(times)
-        phone = self.phone
-        if message["type"] == "ack" and times:
-            phone.refused.update(code for _, code, _ in message["rejected"])
-            if not message["rejected"]:
-                assert message["stored"] == len(times), message
-            phone.acked.update(times)
-            phone.ack_ages.append(time.monotonic() - sent)
-        elif message["type"] == "error":
-            phone._unsent.extendleft(reversed(times))
-            code = message["code"]
-            if code in TEMPORARY_ERRORS:
-                wait = message.get("after", RETRY_AFTER_MS) / 1000
-                phone._not_before = time.monotonic() + wait
-            elif code != "token.required":
-                phone.refused[code] += 1
-            if not times or code == "token.required":
-                # Authentication failed because the database did not answer, so
-                # reconnect.
-                self.reset()
+    def _count_refused(self, code: str, detail: str, fixes: list[Any]) -> None:
+        self.refused[code] += len(fixes)
 
 
 @contextlib.asynccontextmanager

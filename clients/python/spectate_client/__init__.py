@@ -1,7 +1,7 @@
 """Publish positions to a Spectate server and follow runners, over its websocket."""
 
-from spectate_client.connection import Ended
-from spectate_client.publisher import Publisher
-from spectate_client.spectator import Spectator
+from .connection import Ended
+from .publisher import Publisher
+from .spectator import Spectator
 
 __all__ = ["Ended", "Publisher", "Spectator"]

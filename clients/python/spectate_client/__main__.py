@@ -16,7 +16,7 @@ from itertools import chain
 from threading import Thread
 from typing import Any
 
-from spectate_client import Ended, Publisher, Spectator
+from . import Ended, Publisher, Spectator
 
 
 def _print_fix(code: str, fix: dict[str, Any]) -> None:

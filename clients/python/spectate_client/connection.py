@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import random
+import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Self
@@ -44,7 +46,8 @@ class Ended(Exception):
 class Connection(ABC):
     """Connects until `stop()` or until the server refuses it for good.
 
-    Callbacks are attributes, called in the event loop.
+    Callbacks are attributes, called in the event loop. `options` are those of `connect`
+    in the package websockets.
     """
 
     def __init__(
@@ -54,16 +57,23 @@ class Connection(ABC):
         *,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         random: Callable[[], float] = random.random,
+        **options: Any,
     ) -> None:
         # The user has to act: `code`, `detail`. There will be no further attempt.
         self.on_ended: Callable[[str, str], object] = lambda code, detail: None
         # A part was refused for good: `code`, `detail`, and the code of the runner, the
         # slug of the race or the fixes.
         self.on_refused: Callable[[str, str, Any], object] = lambda *refusal: None
+        # The network failed; a further attempt follows.
+        self.on_failed: Callable[[Exception], object] = lambda error: None
         self.ended: Ended | None = None
         self._url = url
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._sleep, self._random = sleep, random
+        if url.startswith("wss:"):
+            options.setdefault("ssl", _trusted())
+        self._options = options
+        self._socket: ClientConnection | None = None
         self._task: asyncio.Task[None] | None = None
         # There may be something to send.
         self._wake = asyncio.Event()
@@ -133,7 +143,9 @@ class Connection(ABC):
                 additional_headers=self._headers,
                 max_size=MAX_FRAME_BYTES,
                 close_timeout=CLOSE_TIMEOUT_S,
+                **self._options,
             ) as socket:
+                self._socket = socket
                 self._hold_s = 0.0
                 self._heartbeat_s = DEFAULT_HEARTBEAT_S
                 self._opened()
@@ -145,12 +157,13 @@ class Connection(ABC):
                     sender.cancel()
         except ConnectionClosed as closed:
             return closed.rcvd.code if closed.rcvd else NO_CLOSE_FRAME
-        except InvalidStatus as refusal:
-            if refusal.response.status_code == 403:
-                body = (refusal.response.body or b"").decode(errors="replace")
+        except (OSError, TimeoutError, WebSocketException) as error:
+            if isinstance(error, InvalidStatus) and error.response.status_code == 403:
+                body = (error.response.body or b"").decode(errors="replace")
                 raise Ended("handshake.refused", body) from None
-        except (OSError, TimeoutError, WebSocketException):
-            pass
+            self.on_failed(error)
+        finally:
+            self._socket = None
         return NO_CLOSE_FRAME
 
     async def _send(self, socket: ClientConnection) -> None:
@@ -201,3 +214,9 @@ class Connection(ABC):
     @abstractmethod
     def _received(self, message: Message) -> None:
         """Process a message and ignore unknown ones; raises `Ended`."""
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """Return the certificates that this machine trusts: reading them takes 25 ms."""
+    return ssl.create_default_context()

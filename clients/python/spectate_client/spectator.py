@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from spectate_client.connection import TEMPORARY_ERRORS, Connection, Ended, Message
+from .connection import TEMPORARY_ERRORS, Connection, Ended, Message
 
 Fix = dict[str, Any]
 
