@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 # How long `subscribe` waits for the layer; after that, joining goes on in the
 # background.
 JOIN_TIMEOUT_S = 2.0
+# How long queued frames may wait while more events arrive, to be written with them. A
+# write costs as much as ten deliveries.
+MERGE_S = 0.01
 # Time between attempts while the layer is unavailable.
 RETRY_S = 0.5
 
@@ -112,6 +115,8 @@ class Hub:
         self._pulse = asyncio.create_task(self._probe_every_second())
         self._next_pass: dict[Any, object] = {}
         self._next_pass_since = 0.0
+        # Whether events have arrived since `_flush_pass` was last called.
+        self._more_arrived = False
         self._at_tick: dict[int, TickQueue] = {}
 
     # Subscriptions
@@ -282,16 +287,21 @@ class Hub:
     # Writing
 
     def flush_next_pass(self, flushable: Flushable) -> None:
-        """Flush an outbox or audience once the received events are dispatched."""
+        """Flush an outbox or audience once no more events arrive."""
         self._schedule_pass()
         self._next_pass[flushable] = None
 
     def _schedule_pass(self) -> None:
+        self._more_arrived = True
         if not self._next_pass:
             self._next_pass_since = self.loop.time()
             self.loop.call_soon(self._flush_pass)
 
     def _flush_pass(self) -> None:
+        if self._more_arrived and self.loop.time() < self._next_pass_since + MERGE_S:
+            self._more_arrived = False
+            self.loop.call_soon(self._flush_pass)
+            return
         flushables = list(self._next_pass)
         self._next_pass.clear()
         self._flush(flushables, self._next_pass_since, self._next_pass_since)

@@ -153,7 +153,7 @@ class Outbox:
 
 
 class SeedOutbox(Outbox):
-    """Sends every position as one frame, joined into one write per loop pass.
+    """Sends every position as one frame, joined into one write per pass.
 
     For positions newer than the beginning of all rights, the hub does itself what
     `receive` does. `queue_position` is the method of a list, because a function in

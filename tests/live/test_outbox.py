@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from runners.live.audience import Audience
 from runners.live.encoding import seed_dialect
 from runners.live.encoding.frames import Frames
@@ -35,6 +37,21 @@ async def test_seed_outbox_sends_all_positions_in_order_in_one_write(
     await iterations()
     assert [m["lng"] for m in writer.messages] == [0, 1, 2, 3, 4]
     assert len(writer.writes) == 1
+
+
+@pytest.mark.parametrize(("merge_s", "writes"), [(60, 1), (0, 5)])
+async def test_positions_are_merged_into_one_write_while_more_arrive(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, merge_s: int, writes: int
+) -> None:
+    monkeypatch.setattr("runners.live.hub.MERGE_S", merge_s)
+    writer = RecordingWriter()
+    outbox = SeedOutbox(writer, hub)
+    for t in range(5):
+        outbox.receive(position(7, t))
+        await asyncio.sleep(0)
+    await iterations()
+    assert [m["lng"] for m in writer.messages] == [0, 1, 2, 3, 4]
+    assert len(writer.writes) == writes
 
 
 async def test_slow_seed_client_receives_the_newest_position_of_each_runner(
@@ -264,8 +281,8 @@ async def test_audience_writes_no_frame_while_the_previous_one_is_being_written(
     writers = [RecordingWriter() for _ in range(2 * SOCKETS_PER_PASS + 1)]
     audience = audience_of(hub, *writers)
     audience.receive(position(7, 1))
-    await asyncio.sleep(0)
-    assert writers[0].messages
+    while not writers[0].messages:
+        await asyncio.sleep(0)
     assert not writers[-1].messages
     # Two positions arrive before the first one is written to the last member, who gets
     # one frame with the newest.
