@@ -16,7 +16,7 @@ from runners.models import Entry, LatestPosition, Phone, Position, Race, RunnerT
 from runners.models.race_role import Role
 from runners.rights.roles import races_of, seen_in_races
 from tests.admin.role_scene import Scene, make_viewer
-from tests.api.organisers import make_key
+from tests.api.organisers.system import make_key
 from tests.factories.people import make_user
 from tests.races.field import make_entry
 

@@ -27,7 +27,7 @@ from runners.rights.access import Viewer, followable
 from runners.rights.results import shown_in_standings
 from runners.rights.roles import ROLES, Action, actions_of, may
 from tests.admin.role_scene import Door, Scene, make_viewer
-from tests.api.organisers import make_key
+from tests.api.organisers.system import make_key
 from tests.servers import ROOT
 
 pytestmark = pytest.mark.django_db

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.api.organisers import make_key
+from tests.api.organisers.system import make_key
 from tests.factories.people import make_office, make_runner, make_token
 from tests.servers import ROOT, Server
 

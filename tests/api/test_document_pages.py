@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from runners.api.documents.content import DOCUMENTS
-from tests.api.documents import file_content
+from tests.api.documents import Document, file_content
 
 pytestmark = pytest.mark.django_db
 NAMES = [*DOCUMENTS]
@@ -78,6 +78,11 @@ def test_programs_get_the_document_with_the_address_of_the_installation(
     assert settings.PUBLIC_URL.partition("//")[2] in str(served.pop("servers"))
     del file["servers"]
     assert served == file
+
+
+def test_the_description_is_served_without_a_key(organisers_api: Document) -> None:
+    served = Client().get("/api/v1/openapi.json")
+    assert served.json() == organisers_api.content
 
 
 @pytest.mark.parametrize("name", ["openapi", "asyncapi", "v1/openapi"])

@@ -14,7 +14,7 @@ import tempfile
 from tests.servers import ROOT, Server  # sets Django up
 
 # isort: split
-from tests.api.organisers import make_key
+from tests.api.organisers.system import make_key
 from tests.factories.people import make_office
 from tests.faults.by_hand import new_parser
 from tests.faults.phones import now_ms

@@ -19,7 +19,7 @@ from runners.races.arrival.pacing import shipped
 from runners.rights.access import race_runners
 from runners.snapshots.items import runner_items
 from runners.units.clock import milliseconds
-from tests.api.organisers import make_key
+from tests.api.organisers.system import make_key
 from tests.factories.people import make_office
 from tests.races.field import METRES_PER_DEGREE, pass_mats
 

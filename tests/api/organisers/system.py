@@ -1,4 +1,7 @@
-"""A client of /api/v1/ without a server, which compares each response to the schema."""
+"""A client of /api/v1/ without a server, which compares each response to the schema.
+
+And what it sends.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,11 @@ from tests.api.capture import Answer
 from tests.api.documents import Document
 
 PREFIX = "/api/v1"
+START = "2027-04-03T08:00:00Z"
+RACE = {"name": "Spring run", "start": START}
+POINTS = "".join(f'<trkpt lat="{48 + n / 1000}" lon="2"/>' for n in range(100))
+GPX = f'<gpx version="1.1" creator="x"><trk><trkseg>{POINTS}</trkseg></trk></gpx>'
+OTHER_GPX = GPX.replace('lon="2"', 'lon="3"')
 
 
 def make_key(
@@ -87,3 +95,16 @@ class System:
         )
         faults = list(answers.faults(self.document, answer))
         assert faults == [], (method, path, response.content)
+
+
+def rows(*bibs: str, **more: Any) -> dict[str, Any]:
+    return {"entries": [{"bib": bib, "name": f"Runner {bib}"} | more for bib in bibs]}
+
+
+def refused(
+    system: System, method: str, path: str, body: Any = None, **options: Any
+) -> tuple[str, list[str]]:
+    """Return the code of a refusal, and the places of its errors."""
+    problem = system.send(method, path, body, **options)
+    assert problem["detail"]
+    return problem["code"], [error["at"] for error in problem["errors"]]
