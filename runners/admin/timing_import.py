@@ -1,8 +1,9 @@
-"""The page of a race on which tables of chips and of passings are imported."""
+"""The page of a race's timing mats: tables are imported, and gunshots become starts."""
 
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django import forms
 from django.contrib import admin, messages
@@ -18,6 +19,7 @@ from runners.startlist.spreadsheet import (
     StartListError,
     numbered_rows,
 )
+from runners.timing.gunshots import Gunshot, gunshots_of, starts_set
 from runners.timing.storage import passings_store
 from runners.timing.tables import (
     CHIP_COLUMNS,
@@ -67,8 +69,14 @@ def timing_import(
     race = permitted_race(request, pk, Action.TIMES)
     if "rows" in request.POST:
         return _import(race_admin, request, race)
+    if "gunshot" in request.POST:
+        return _start(race_admin, request, race)
     form = UploadForm(request.POST or None, request.FILES or None)
-    context: dict[str, Any] = {"form": form, "chips": race.chips.count()}
+    context: dict[str, Any] = {
+        "form": form,
+        "chips": race.chips.count(),
+        "gunshots": [(shot, _start_words(shot)) for shot in gunshots_of(race)],
+    }
     if request.method == "POST" and form.is_valid():
         kind, rows = form.cleaned_data["file"]
         good, faults = (chip_table if kind == "chips" else passing_table)(race, rows)
@@ -96,6 +104,38 @@ def _import(
         race_admin.log_change(request, race, f"Imported from a file: {summary}")
         race_admin.message_user(request, summary, messages.SUCCESS)
     return HttpResponseRedirect(reverse("admin:runners_race_timing", args=[race.pk]))
+
+
+def _start(
+    race_admin: admin.ModelAdmin[Race], request: HttpRequest, race: Race
+) -> HttpResponse:
+    """Start the race or waves at the posted marker."""
+    permitted_race(request, race.pk, Action.EDIT)
+    for shot in gunshots_of(race):
+        if str(shot.marker.pk) == request.POST["gunshot"]:
+            words = _start_words(shot)
+            starts_set(shot)
+            race_admin.log_change(request, race, f"By a gunshot: {words}.")
+            race_admin.message_user(request, f"{words}.", messages.SUCCESS)
+            break
+    else:
+        summary = "This marker is not near a start any more: nothing was changed."
+        race_admin.message_user(request, summary, messages.ERROR)
+    return HttpResponseRedirect(reverse("admin:runners_race_timing", args=[race.pk]))
+
+
+def _start_words(shot: Gunshot) -> str:
+    """Return what a gunshot would set, with milliseconds of the race's clock."""
+    race, time = shot.marker.race, shot.marker.time
+    assert time is not None
+    zone = ZoneInfo(race.timezone)
+    was = shot.starts[0].start.astimezone(zone).time()
+    names = " and ".join(str(one) for one in shot.starts)
+    at = time.astimezone(zone).time()
+    return (
+        f"{names} started at {at.isoformat('milliseconds')}, "
+        f"not at {was.isoformat('milliseconds')}"
+    )
 
 
 def _chips(race: Race, rows: list[Row]) -> str:

@@ -106,6 +106,57 @@ def test_an_unknown_station_is_listed_until_it_has_a_checkpoint(
     assert "mat" in office.get("/admin/runners/split/").text
 
 
+def test_a_gunshot_is_proposed_as_the_start_of_the_race_and_its_wave(
+    office: Client, entry: Entry
+) -> None:
+    race = entry.race
+    red = race.waves.create(name="Red", start=race.start)
+    late = race.waves.create(name="Late", start=race.start + timedelta(minutes=10))
+    store(race, "Start", "1", 3)
+    store(race, "1 km", "1", 20)
+    shots = [
+        read_of(
+            *("Start", f"n=Gun {n}"),
+            time=race.start + timedelta(seconds=n),
+            is_marker=True,
+        )
+        for n in (-3_000, 2.5, 605)
+    ]
+    passings_store(race=race, source=Passing.Source.MYLAPS, reads=shots)
+    page = f"/admin/runners/race/{race.pk}/timing/"
+    proposed = office.get(page).text
+    assert "n=Gun -3000" not in proposed
+    assert f"{race.name} and Red started at" in proposed
+    first, second = (
+        Passing.objects.get(raw=f"n=Gun {n}", state="marker").pk for n in (2.5, 605)
+    )
+
+    for shot in (first, second, second):
+        answer = office.post(page, {"gunshot": shot}, follow=True)
+    assert "nothing was changed" in answer.text
+    assert "n=Gun" not in answer.text
+
+    begins = race.start
+    for one, seconds in ((race, 2.5), (red, 2.5), (late, 605)):
+        one.refresh_from_db()
+        assert one.start == begins + timedelta(seconds=seconds)
+
+
+def test_a_gunshot_moves_splits_that_were_before_the_start(
+    office: Client, entry: Entry
+) -> None:
+    race = entry.race
+    store(race, "Start", "1", 3)
+    gun = race.start + timedelta(minutes=4)
+    shot = read_of("Start", "n=Gun", time=gun, is_marker=True)
+    passings_store(race=race, source=Passing.Source.MYLAPS, reads=[shot])
+    assert states() == ["used", "marker"]
+    page = f"/admin/runners/race/{race.pk}/timing/"
+    marker = Passing.objects.get(state="marker").pk
+    office.post(page, {"gunshot": marker})
+    assert states() == ["early", "marker"]
+
+
 def test_a_chip_given_to_somebody_else_takes_its_splits_along(
     office: Client, entry: Entry
 ) -> None:
