@@ -359,7 +359,8 @@ class Attacker:
         while not self.stopped:
             socket = _Flood(self.answers)
             try:
-                await socket.open(self.server.ws_url + "/", SUBPROTOCOLS["v1"])
+                url, dialect = self.server.ws_url + "/", SUBPROTOCOLS["v1"]
+                await socket.open(url, dialect, source=self.address)
                 while not (socket.closed.done() or self.stopped):
                     socket.pong = asyncio.get_running_loop().create_future()
                     socket.send({"type": "follow", "runners": codes})

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import orjson
@@ -41,10 +42,11 @@ from runners.live.socket_writer import EXTENSION, AsgiWriter, SocketWriter
 from runners.positions.rate_limits import Bucket
 from runners.positions.track import Publisher
 from runners.positions.validation import FixError
+from runners.quotas import network_of
 from runners.recovery.backfill import read_again
 from runners.rights import access, token_lookup
 from runners.rights.access import AccessCheck, AccessDecision, Grant, Viewer
-from runners.serving.process import Process
+from runners.serving.process import COMMAND_BURST, COMMANDS_PER_S, Process
 from runners.subscriptions.topic import TopicName
 from runners.units.clock import now_ms
 from runners.units.errors import CodedError
@@ -60,10 +62,9 @@ TOO_FAST_LIMIT = 100
 # How long the next messages of a socket wait after a refusal for their rate. Meanwhile
 # nothing is read from it: otherwise answering a flood takes a third of a core.
 PAUSE_S = 0.25
-# The rate of one socket: messages other than positions, and each runner or race that
-# one names, as each may cause an error and a read.
-COMMANDS_PER_S = 50.0
-COMMAND_BURST = 2_500.0
+# The burst of a new socket whose network has had many messages refused, so that it is
+# of no use to reconnect. A page names a few runners and races.
+NEWCOMER_BURST = 100.0
 # When a publisher may retry after the database was unavailable.
 STORE_RETRY_MS = 2_000
 
@@ -142,6 +143,7 @@ class Session:
     ) -> None:
         self.process = process
         self.scope = scope
+        self.network = network_of(self.address)
         self.since = now_ms()
         self.writer = writer
         self._dialect = dialect(self)
@@ -155,7 +157,6 @@ class Session:
         # The counts that include this socket: of its user, token and links.
         self.socket_counts: list[tuple[str, int]] = []
         self.refused_by_rate: Counter[Bucket] = Counter()
-        self.command_limit = Bucket(COMMANDS_PER_S, COMMAND_BURST)
         self._silence_timer: asyncio.TimerHandle | None = None
         self._handling = False
         self._is_too_fast = False
@@ -320,7 +321,7 @@ class Session:
         generation = self.process.access_monitor.generation
         bearer = await database.read(token_lookup.find_token, token)
         if bearer is None:
-            await self.process.wrong_secrets.delay(self.address)
+            await self.process.wrong_secrets.delay(self.network)
             raise CodedError(
                 "token.invalid",
                 "This token is unknown or was revoked. Ask for a new one.",
@@ -458,13 +459,25 @@ class Session:
 
     # -- rates and refusals
 
+    @cached_property
+    def command_limit(self) -> Bucket:
+        """The rate of messages, which starts with what the network has left."""
+        left = self.process.refused_commands.of(self.network).left
+        return Bucket(COMMANDS_PER_S, COMMAND_BURST, max(NEWCOMER_BURST, left))
+
     def limit_commands(self, *named: object) -> None:
         """Count a message and the items of these lists of it; raises `CodedError`."""
-        self.limit_rate(
-            self.command_limit,
-            1 + sum(len(names) for names in named if isinstance(names, list)),
-            "Too many messages at once. Send this one again later.",
-        )
+        count = 1 + sum(len(names) for names in named if isinstance(names, list))
+        detail = "Too many messages at once. Send this one again later."
+        try:
+            self.limit_rate(self.command_limit, count, detail)
+        except CodedError:
+            self.count_refused(count)
+            raise
+
+    def count_refused(self, count: int) -> None:
+        """Count refused messages, or runners in one, against the network."""
+        self.process.refused_commands.of(self.network).drain(count)
 
     def limit_fixes(self, fixes: int) -> None:
         """Count fixes against the runner's rate; raises `CodedError`."""

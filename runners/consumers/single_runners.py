@@ -10,7 +10,6 @@ from django.conf import settings
 
 from runners.consumers.session import Session
 from runners.live.encoding.ids import RunnerIdError, code_of
-from runners.quotas import network_of
 from runners.units.errors import CodedError
 
 # Limit of followed runners and topics.
@@ -36,7 +35,7 @@ async def follow_runners(
     """
     if len(wire_ids) <= SLICE:
         return await _follow(session, wire_ids, command)
-    async with session.process.long_follows.turn(network_of(session.address)):
+    async with session.process.long_follows.turn(session.network):
         return await _follow(session, wire_ids, command)
 
 
@@ -68,6 +67,7 @@ async def _follow(
     grants, refused = await session.process.runner_reads.followable(
         session.viewer, chosen, create=settings.SPECTATE_OPEN
     )
+    session.count_refused(len(refused))
     async for code, reason in in_slices(refused.items()):
         refusal = CodedError(reason, _REFUSALS[reason], runner=code)
         session.send_error(refusal, command)

@@ -32,6 +32,7 @@ from runners.intake.owntracks import OWNTRACKS
 from runners.intake.profile import PROFILE_FILE, gpslogger_profile
 from runners.intake.traccar import TRACCAR
 from runners.positions.validation import FixError
+from runners.quotas import network_of
 from runners.serving.bodies import UPLOAD_LIMIT_BYTES, BodyRefused
 from runners.serving.process import Process, current
 from runners.units.clock import now_ms
@@ -142,10 +143,10 @@ async def parse(parser: Callable[[Report], T], report: Report) -> T:
 async def _refuse_wrong(
     process: Process, app: App, scope: Scope, token: str | None
 ) -> Reply:
-    """Refuse a wrong token, with a growing delay for an address that guesses."""
+    """Refuse a wrong token, with a growing delay for a network that guesses."""
     if token:
         client = scope.get("client")
-        await process.wrong_secrets.delay(client[0] if client else "")
+        await process.wrong_secrets.delay(network_of(client[0] if client else ""))
     return _refuse(app)
 
 

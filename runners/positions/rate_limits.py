@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Hashable
 
 
 class Bucket:
@@ -10,10 +11,10 @@ class Bucket:
 
     __slots__ = ("burst", "filled_at", "level", "rate")
 
-    def __init__(self, rate: float, burst: float) -> None:
+    def __init__(self, rate: float, burst: float, level: float | None = None) -> None:
         self.rate = rate
         self.burst = burst
-        self.level = burst
+        self.level = burst if level is None else level
         self.filled_at = time.monotonic()
 
     def take(self, fixes: int) -> float:
@@ -33,10 +34,18 @@ class Bucket:
         """Put back what was taken for fixes that could not be stored."""
         self.level = min(self.burst, self.level + fixes)
 
+    def drain(self, count: int) -> None:
+        """Take a count, or all that is left if that is less."""
+        self.level = max(0.0, self.left - count)
+
+    @property
+    def left(self) -> float:
+        self._fill()
+        return self.level
+
     @property
     def full(self) -> bool:
-        self._fill()
-        return self.level >= self.burst
+        return self.left >= self.burst
 
     def _fill(self) -> None:
         now = time.monotonic()
@@ -50,10 +59,10 @@ class Limits:
     def __init__(self, rate: float, burst: float) -> None:
         self.rate = rate
         self.burst = burst
-        self._buckets: dict[int, Bucket] = {}
+        self._buckets: dict[Hashable, Bucket] = {}
         self._sweep_at = 1_000
 
-    def of(self, key: int) -> Bucket:
+    def of(self, key: Hashable) -> Bucket:
         """Return the key's bucket, the same one while it is not full."""
         bucket = self._buckets.get(key)
         if bucket is None:

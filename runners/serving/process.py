@@ -31,10 +31,14 @@ from runners.subscriptions.arrival_reads import ArrivalReads
 from runners.subscriptions.runner_reads import RunnerReads
 from runners.subscriptions.topic_registry import TopicRegistry
 
-# Delays of the answers to wrong tokens and share links of an address, and to requests
+# Delays of the answers to wrong tokens and share links of a network, and to requests
 # that are too many.
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 5.0
+# The rate of one socket: messages other than positions, and each runner or race that
+# one names, as each may cause an error and a read.
+COMMANDS_PER_S = 50.0
+COMMAND_BURST = 2_500.0
 # How long a thread may keep the interpreter while the event loop waits for it. Python's
 # 5 ms delay each step of the loop by a multiple of that while threads make pages.
 SWITCH_INTERVAL_S = 0.001
@@ -85,10 +89,12 @@ class Process:
             float(settings.SPECTATE_PUBLISH_RATE),
             float(settings.SPECTATE_PUBLISH_BURST),
         )
-        # By address: of tokens and share links.
+        # By network: of tokens and share links.
         self.wrong_secrets = Failures(FIRST_WAIT_S, LONGEST_WAIT_S)
         # By network: of requests that are too many.
         self.refusals = Failures(FIRST_WAIT_S, LONGEST_WAIT_S)
+        # By network: of messages that are too many, and runners that are refused.
+        self.refused_commands = Limits(COMMANDS_PER_S, COMMAND_BURST)
         # By network: of messages that follow hundreds of runners.
         self.long_follows = Turns(1)
         self.notifier = Notifier()

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -20,9 +21,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from runners.consumers import session, speak
-from runners.consumers.session import COMMANDS_PER_S
 from runners.live.socket_writer import EXTENSION
-from runners.serving.process import Process
+from runners.positions import rate_limits
+from runners.serving.process import COMMANDS_PER_S, Process
 from tests.clients import seed_client, typed_client
 from tests.factories.people import make_phone
 from tests.live.socket_writers import RecordingWriter
@@ -139,7 +140,8 @@ async def test_commands_are_limited_by_all_that_they_name(
 ) -> None:
     """Each code of a `follow` may cause a reply nine times as long."""
     codes = [f"nobody-{n}" for n in range(1_000)]
-    async with typed_client(uvicorn_server.ws_url) as mallory:
+    url = uvicorn_server.ws_url
+    async with typed_client(url, local_addr=("127.66.1.1", 0)) as mallory:
         for n in range(10):
             await mallory.send(type="follow", id=n, runners=codes)
         errors: Counter[str] = Counter()
@@ -153,9 +155,11 @@ async def test_commands_are_limited_by_all_that_they_name(
 
 
 async def test_a_flood_of_commands_closes_with_4429(uvicorn_server: Server) -> None:
+    # A network of its own, as what is refused counts for all sockets of a network.
+    url, address = uvicorn_server.ws_url, ("127.66.1.2", 0)
     async with (
-        typed_client(uvicorn_server.ws_url) as mallory,
-        seed_client(uvicorn_server.ws_url) as trudy,
+        typed_client(url, local_addr=address) as mallory,
+        seed_client(url, local_addr=address) as trudy,
     ):
         for client, message in ((mallory, '{"type": "ping"}'), (trudy, "?")):
             with contextlib.suppress(ConnectionClosed):
@@ -243,6 +247,42 @@ async def test_nothing_is_read_for_a_while_after_a_refusal(
 
     await speak(websocket_scope(writer), receive, AsyncMock())
     assert pauses.count(session.PAUSE_S) == 3
+
+
+async def codes_answered(address: str, *messages: dict[str, Any]) -> Counter[str]:
+    """Send messages on a new socket from an address; count the errors by code."""
+    received = [
+        {"type": "websocket.connect"},
+        *(
+            {"type": "websocket.receive", "text": orjson.dumps(message).decode()}
+            for message in (*messages, {"type": "ping"})
+        ),
+    ]
+    writer = RecordingWriter()
+
+    async def receive() -> dict[str, Any]:
+        if received:
+            return received.pop(0)
+        await eventually(lambda: writer.messages[-1]["type"] == "pong")
+        return {"type": "websocket.disconnect"}
+
+    scope = {**websocket_scope(writer), "client": (address, 1)}
+    await speak(scope, receive, AsyncMock())
+    return Counter(each["code"] for each in writer.messages if each["type"] == "error")
+
+
+async def test_a_new_socket_gives_no_new_burst_to_its_network(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limits, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    long = {"type": "follow", "runners": [f"nobody-{n}" for n in range(1_000)]}
+    short = {"type": "follow", "runners": ["nobody"]}
+    flooded = await codes_answered("2001:db8::1", long, long, long)
+    assert flooded == {"runner.unknown": 2_000, "rate.limited": 1}
+    again = await codes_answered("2001:db8::2", long, *[short] * 20)
+    assert again == {"rate.limited": 1, "runner.unknown": 20}
+    other = await codes_answered("2001:db8:0:1::1", long)
+    assert other == {"runner.unknown": 1_000}
 
 
 async def test_one_long_follow_at_a_time_is_answered_in_small_parts(

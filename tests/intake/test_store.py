@@ -51,8 +51,8 @@ async def test_only_a_wrong_token_is_delayed(
 ) -> None:
     delay = AsyncMock()
     monkeypatch.setattr(process.wrong_secrets, "delay", delay)
-    assert (await send("guess"))[0] == 401
-    delay.assert_awaited_once()
+    assert (await send("guess", client=("2001:db8::7", 1)))[0] == 401
+    delay.assert_awaited_once_with("2001:db8::/64")
     assert (await send(token))[0] == 200
     delay.assert_awaited_once()
 

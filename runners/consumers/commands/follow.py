@@ -172,7 +172,7 @@ async def _open_link(
     except LinkLocked:
         raise
     except LinkError:
-        await session.process.wrong_secrets.delay(session.address)
+        await session.process.wrong_secrets.delay(session.network)
         raise
     if link.pk not in session.viewer.links:
         session.count_socket("link", link.pk, settings.SPECTATE_SOCKETS_A_VIEWER)
