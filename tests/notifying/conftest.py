@@ -27,9 +27,7 @@ def _service() -> Iterator[PushService]:
 def service(_service: PushService, settings: Settings) -> PushService:
     """A local push service, at a private address."""
     settings.SPECTATE_PUSH_LOCAL = True
-    _service.posts.clear()
-    _service.statuses.clear()
-    _service.headers.clear()
+    _service.clear()
     return _service
 
 

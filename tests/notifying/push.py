@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from py_vapid import Vapid02
 
 from runners.notifying.webpush import decode, encode
+from tests.waiting import PATIENCE_S
 
 AUTH = b"sixteen bytes!!!"
 
@@ -70,12 +71,30 @@ SILENT = 0
 
 @dataclass
 class PushService:
-    """Replies to each post with the next status, finally with 201."""
+    """Replies to each post with the next status, of its path or of all, finally 201.
+
+    Posts to `held` paths get no reply before `release`.
+    """
 
     url: str
     posts: list[Post] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
+    by_path: dict[str, list[int]] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
+    release: threading.Event = field(default_factory=threading.Event)
+
+    def clear(self) -> None:
+        """Forget all posts, and reply with 201."""
+        self.posts.clear()
+        self.statuses.clear()
+        self.headers.clear()
+        self.by_path.clear()
+        self.held.clear()
+        self.release.clear()
+
+    def posts_at(self, path: str) -> list[Post]:
+        return [post for post in self.posts if post.path == path]
 
     def browser(self, name: str = "bob") -> Browser:
         return Browser(f"{self.url}/push/{name}")
@@ -90,7 +109,10 @@ def push_service() -> Iterator[PushService]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             service.posts.append(Post(self.path, headers, body))
-            status = service.statuses.pop(0) if service.statuses else 201
+            if self.path in service.held:
+                service.release.wait(PATIENCE_S)
+            statuses = service.by_path.get(self.path) or service.statuses
+            status = statuses.pop(0) if statuses else 201
             if status == SILENT:
                 return
             self.send_response(status)
