@@ -48,8 +48,8 @@ LIKE_A_TIME = re.compile(
 # A time in a field of any name.
 TIME_VALUE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?")
 PLACE = (*LAT, *LNG)
-# Positions that wait on a phone are not older.
-YEAR_MS = 365 * 24 * 3600 * 1000
+# Numbers that are a time within this span of now are taken for one.
+SPAN_MS = 10 * 365 * 24 * 3600 * 1000
 # The query may have the token, which is no field of a position.
 TOKEN = {"token"}
 # How alike a mistyped name is to the right one.
@@ -154,14 +154,14 @@ def _is_like(name: str, known: Sequence[str]) -> bool:
 
 
 def _is_time(value: Any, now: int) -> bool:
-    """Return whether a value is a date, or seconds or milliseconds within a year."""
+    """Return whether a value is a date, or seconds or milliseconds within ten years."""
     if isinstance(value, str) and len(value) <= LONGEST_TIME:
         if TIME_VALUE.fullmatch(value):
             return True
         value = number(value)
     if type(value) not in (int, float):
         return False
-    return any(abs(now - time) < YEAR_MS for time in (value, value * 1000))
+    return any(abs(now - time) < SPAN_MS for time in (value, value * 1000))
 
 
 def _listed(names: Iterable[str]) -> str:
