@@ -5,6 +5,8 @@ Django's middleware costs 2 ms of CPU per request, and a thread.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -17,7 +19,8 @@ from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.urls import Resolver404, resolve
 
-from runners.serving.bodies import Scope, Send
+from runners import database
+from runners.serving.bodies import Application, Receive, Scope, Send
 from runners.serving.process import is_current
 from runners.views.policy import content_policy
 
@@ -43,7 +46,44 @@ class Asked(NamedTuple):
     headers: Headers
 
 
-def asked_by_anybody(scope: Scope, view_name: str) -> Asked | None:
+# An answer's status, headers and body.
+Response = tuple[int, Headers, bytes]
+
+
+def before_django(
+    suffix: str,
+    view_name: str,
+    answer: Callable[[Scope, Asked], Awaitable[Response]],
+) -> Callable[[Application], Application]:
+    """Return what wraps Django's application: `answer` is for requests of anybody.
+
+    Requests with a session, a share link or anything unusual are for the application,
+    and all while the database is unavailable.
+    """
+
+    def wrap(pages: Application) -> Application:
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            is_ours = scope["path"].endswith(suffix)
+            asked = _asked_by_anybody(scope, view_name) if is_ours else None
+            with suppress(database.DatabaseUnavailable):
+                if asked is not None:
+                    await _send(send, *await answer(scope, asked))
+                    return
+            await pages(scope, receive, send)
+
+        return application
+
+    return wrap
+
+
+async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    length = b"content-length", str(len(body)).encode()
+    start: dict[str, Any] = {"type": "http.response.start", "status": status}
+    await send(start | {"headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _asked_by_anybody(scope: Scope, view_name: str) -> Asked | None:
     """Return a request for a view, or None if Django has to answer it.
 
     None unless its viewer has only the rights of everybody, and while the process
@@ -69,13 +109,6 @@ def asked_by_anybody(scope: Scope, view_name: str) -> Asked | None:
         return None
     parts, headers = known
     return Asked(parts, query, headers)
-
-
-async def send_json(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    length = b"content-length", str(len(body)).encode()
-    start: dict[str, Any] = {"type": "http.response.start", "status": status}
-    await send(start | {"headers": [*headers, length]})
-    await send({"type": "http.response.body", "body": body})
 
 
 @lru_cache(maxsize=ADDRESSES_KEPT)

@@ -22,13 +22,13 @@ from runners.recovery.backfill import stored_since
 from runners.rights.access import visible_runners
 from runners.rights.share_links import LinkError
 from runners.rights.windows import visible_from, visible_races
-from runners.serving.bodies import Application, Receive, Scope, Send
+from runners.serving.bodies import Scope
 from runners.serving.process import complete_before
 from runners.serving.turns import Turns
 from runners.snapshots.items import add_trails, runner_items
 from runners.units.clock import now_ms
 from runners.units.errors import CodedError
-from runners.views.anybody import NOT_CACHED, asked_by_anybody, send_json
+from runners.views.anybody import NOT_CACHED, Asked, Response, before_django
 from runners.views.numbers import whole_number
 from runners.views.policy import read_only
 from runners.views.share_header import database_unavailable, header_link
@@ -42,7 +42,6 @@ from runners.views.turns import network
 
 # Limits of runners and races in one request, equal to those of a socket.
 FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
-SUFFIX = "/live.json"
 # Answers to anybody that are made at the same time: most of them take a millisecond.
 _turns = Turns(2)
 
@@ -82,35 +81,25 @@ async def live_json(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def with_live_json(pages: Application) -> Application:
-    """Answer requests of anybody for `/live.json`; return the application.
+async def _answer_anybody(scope: Scope, asked: Asked) -> Response:
+    """Answer a few requests at once, fairly between networks.
 
-    They do not wait for pages, and few are answered at once, fairly between networks.
-    Requests with a session, a share link or anything unusual are for `pages`.
+    They do not wait for pages.
     """
+    request = ASGIRequest(scope, BytesIO())
+    headers = asked.headers + ((b"vary", b"Accept-Encoding"),)
+    try:
+        async with _turns.turn(network(request)):
+            body = await database.read(_answer, request, None)
+            response = await compressed(request, body)
+    except Refused as error:
+        response = error.response()
+    if encoding := response.get("Content-Encoding"):
+        headers += ((b"content-encoding", encoding.encode()),)
+    return response.status_code, headers, response.content
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        is_ours = scope["path"].endswith(SUFFIX)
-        asked = asked_by_anybody(scope, "live_json") if is_ours else None
-        if asked is None:
-            await pages(scope, receive, send)
-            return
-        request = ASGIRequest(scope, BytesIO())
-        headers = asked.headers + ((b"vary", b"Accept-Encoding"),)
-        try:
-            async with _turns.turn(network(request)):
-                body = await database.read(_answer, request, None)
-                response = await compressed(request, body)
-        except Refused as error:
-            response = error.response()
-        except database.DatabaseUnavailable:
-            await pages(scope, receive, send)
-            return
-        if encoding := response.get("Content-Encoding"):
-            headers += ((b"content-encoding", encoding.encode()),)
-        await send_json(send, response.status_code, headers, response.content)
 
-    return answer
+with_live_json = before_django("/live.json", "live_json", _answer_anybody)
 
 
 async def compressed(

@@ -7,16 +7,15 @@ from http import HTTPStatus
 from django.http import HttpRequest, HttpResponse, QueryDict
 
 from runners import database
-from runners.serving.bodies import Application, Receive, Scope, Send
+from runners.serving.bodies import Scope
 from runners.serving.process import current
 from runners.subscriptions.arrival_reads import ArrivalsRequest, read_arrivals
 from runners.units.errors import CodedError
-from runners.views.anybody import asked_by_anybody, send_json
+from runners.views.anybody import Asked, Response, before_django
 from runners.views.live_json import Refused, link_in_header
 from runners.views.policy import read_only
 from runners.views.races.requests import answers_json
 
-SUFFIX = "/eta.json"
 NOT_FOUND = ("race.unknown", "race.no_course")
 
 
@@ -55,28 +54,14 @@ def _refused(error: CodedError) -> Refused:
 # -- before Django: a crowd asks several hundred times per second
 
 
-def with_arrivals(pages: Application) -> Application:
-    """Answer the crowd's requests for arrival times; return the application.
+async def _answer_anybody(scope: Scope, asked: Asked) -> Response:
+    request = _asked(asked.parts["slug"], asked.query)
+    try:
+        body = await current().arrival_reads.answer(request)
+    except CodedError as error:
+        refused = _refused(error)
+        return refused.status, asked.headers, refused.response().content
+    return HTTPStatus.OK, asked.headers, body
 
-    Requests with a session, a share link or anything unusual are for `pages`.
-    """
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        is_ours = scope["path"].endswith(SUFFIX)
-        asked = asked_by_anybody(scope, "eta_json") if is_ours else None
-        if asked is None:
-            await pages(scope, receive, send)
-            return
-        request = _asked(asked.parts["slug"], asked.query)
-        status = HTTPStatus.OK
-        try:
-            body = await current().arrival_reads.answer(request)
-        except CodedError as error:
-            refused = _refused(error)
-            status, body = refused.status, refused.response().content
-        except database.DatabaseUnavailable:
-            await pages(scope, receive, send)
-            return
-        await send_json(send, status, asked.headers, body)
-
-    return answer
+with_arrivals = before_django("/eta.json", "eta_json", _answer_anybody)
