@@ -12,11 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
-from picows import WSTransport, ws_connect
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from bench import process
-from bench.listeners import DIALECTS, LNG_OFFSET, TEXT, Listener, Spectator
 
+TEXT = WSMsgType.TEXT
+# The longitude identifies a publication: lng = 10 + number / 1e5. The typed dialect
+# sends only these five decimals.
+LNG_OFFSET = 1_000_000
 # Concurrent handshakes.
 CONCURRENT_HANDSHAKES = 32
 # Publications before the loop reads again.
@@ -65,16 +68,76 @@ class Result:
     lag_max_ms: float | None = None
 
 
+class Listener(WSListener):
+    """A socket of the load generator. The base class only publishes."""
+
+    transport: WSTransport
+
+    def __init__(self, load: Fanout) -> None:
+        self.load = load
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type == TEXT:
+            self.load.errors += 1  # A publisher receives no other message.
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.load.closed += 1
+
+
+class Spectator(Listener):
+    def __init__(self, load: Fanout, followed: list[int]) -> None:
+        super().__init__(load)
+        self.followed = followed
+        # The server may refuse sockets if all connect at the same time.
+        self.follows = False
+        # The number that arrived last from each followed runner.
+        self.last = dict.fromkeys(followed, -1)
+
+    def ids(self) -> list[int]:
+        return [self.load.options.first_id + runner for runner in self.followed]
+
+    def follow(self) -> None:
+        raise NotImplementedError
+
+    def strange(self, number: int) -> None:
+        """Count a delivery that is not the next one of its runner."""
+        if number % self.load.runners in self.last:
+            self.load.disordered += 1
+        else:
+            self.load.misrouted += 1
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The transport of messages: `packet` encodes an event's name and its object."""
+
+    publisher: type[Listener]
+    spectator: type[Spectator]
+    headers: dict[str, str]
+    packet: bytes = b""
+    # Seconds until the server has greeted all sockets.
+    greeting: float = 0.0
+
+    def packed(self, event: str, message: bytes) -> bytes:
+        return self.packet % (event.encode(), message) if self.packet else message
+
+    def unpacked(self, payload: bytes) -> bytes:
+        return payload[payload.index(b",") + 1 : -1] if self.packet else payload
+
+
 class Fanout:
     """The publishers, the spectators and the positions received.
 
     Runners publish in turn, so that `number % runners` identifies the runner.
     """
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, dialect: Dialect) -> None:
         self.options = options
         self.runners: int = options.runners
-        self.dialect = DIALECTS[options.dialect]
+        self.dialect = dialect
         self.publishers: list[WSTransport] = []
         self.spectators: list[Spectator] = []
         followers = [0] * self.runners

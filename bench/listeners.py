@@ -2,61 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 import orjson
-from picows import WSFrame, WSListener, WSMsgType, WSTransport
+from picows import WSFrame, WSTransport
 
-if TYPE_CHECKING:
-    from bench.fanout import Fanout
-
-TEXT = WSMsgType.TEXT
-# The longitude identifies a publication: lng = 10 + number / 1e5. The typed dialect
-# sends only these five decimals.
-LNG_OFFSET = 1_000_000
-
-
-class Listener(WSListener):
-    """A socket of the load generator. The base class only publishes."""
-
-    transport: WSTransport
-
-    def __init__(self, load: Fanout) -> None:
-        self.load = load
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self.transport = transport
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.msg_type == TEXT:
-            self.load.errors += 1  # A publisher receives no other message.
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self.load.closed += 1
-
-
-class Spectator(Listener):
-    def __init__(self, load: Fanout, followed: list[int]) -> None:
-        super().__init__(load)
-        self.followed = followed
-        # The server may refuse sockets if all connect at the same time.
-        self.follows = False
-        # The number that arrived last from each followed runner.
-        self.last = dict.fromkeys(followed, -1)
-
-    def ids(self) -> list[int]:
-        return [self.load.options.first_id + runner for runner in self.followed]
-
-    def follow(self) -> None:
-        raise NotImplementedError
-
-    def strange(self, number: int) -> None:
-        """Count a delivery that is not the next one of its runner."""
-        if number % self.load.runners in self.last:
-            self.load.disordered += 1
-        else:
-            self.load.misrouted += 1
+from bench.fanout import LNG_OFFSET, TEXT, Dialect, Listener, Spectator
 
 
 class SeedSpectator(Spectator):
@@ -150,24 +99,6 @@ def answer_engine(transport: WSTransport, frame: WSFrame) -> bool:
     elif payload == b"2":
         transport.send(TEXT, b"3")
     return True
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """The transport of messages: `packet` encodes an event's name and its object."""
-
-    publisher: type[Listener]
-    spectator: type[Spectator]
-    headers: dict[str, str]
-    packet: bytes = b""
-    # Seconds until the server has greeted all sockets.
-    greeting: float = 0.0
-
-    def packed(self, event: str, message: bytes) -> bytes:
-        return self.packet % (event.encode(), message) if self.packet else message
-
-    def unpacked(self, payload: bytes) -> bytes:
-        return payload[payload.index(b",") + 1 : -1] if self.packet else payload
 
 
 DIALECTS = {

@@ -112,7 +112,8 @@ async def run(options: argparse.Namespace) -> Any:
     """Run a workload and return its result, a dataclass."""
     match options.workload:
         case "fanout":
-            return await fanout.Fanout(options).run()
+            dialect = DIALECTS[options.dialect]
+            return await fanout.Fanout(options, dialect).run()
         case "seed2015":
             return await seed2015.run(
                 options.url,

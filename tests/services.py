@@ -28,6 +28,16 @@ DEPLOY = Path(__file__).resolve().parent.parent / "deploy/mosquitto"
 NGINX_FILES = DEPLOY.parent / "nginx"
 MOSQUITTO = ("Mosquitto", "apt-get install mosquitto")
 
+# Flags for Debian's Chromium in a container without a graphics card: only the map is
+# drawn, by software.
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-gpu",
+    "--enable-unsafe-swiftshader",
+]
+
 
 def unavailable(what: str, install: str) -> NoReturn:
     """Skip a test whose program is not installed; in CI, fail it.

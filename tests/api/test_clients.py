@@ -15,13 +15,12 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from clients.conformance import packages
-from tests.browser.conftest import CHROMIUM_FLAGS
 from tests.factories.people import make_token
 from tests.factories.positions import stored_times
 from tests.processes import Leashed
 from tests.races.field import make_entry, make_race
 from tests.servers import ROOT, Server
-from tests.services import unavailable
+from tests.services import CHROMIUM_FLAGS, unavailable
 from tests.waiting import PATIENCE_S, wait_until
 
 CLIENTS = ROOT / "clients"

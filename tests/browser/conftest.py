@@ -14,16 +14,8 @@ from playwright.sync_api import (
 
 from tests.browser.pages import PATIENCE_MS, LivePage, page_server
 from tests.servers import Server
+from tests.services import CHROMIUM_FLAGS
 
-# Flags for Debian's Chromium in a container without a graphics card: only the map is
-# drawn, by software.
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-gpu",
-    "--enable-unsafe-swiftshader",
-]
 # Drawing the map takes a third of the time at this size and without antialiasing.
 VIEWPORT: ViewportSize = {"width": 900, "height": 600}
 # Device pixels per CSS pixel, for pages with a map: a quarter of the pixels is drawn.

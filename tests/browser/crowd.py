@@ -20,10 +20,9 @@ from typing import NamedTuple
 
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
-from tests.browser.conftest import CHROMIUM_FLAGS
 from tests.factories.races import make_race_on_streets
 from tests.servers import Server
-from tests.services import chromium_path
+from tests.services import CHROMIUM_FLAGS, chromium_path
 
 RUNNERS = 5_000
 FOLLOWED = 50

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.conftest import CHROMIUM_FLAGS
 from tests.browser.slow_proxy import slow_proxy
 from tests.factories.races import make_race_on_streets
 from tests.servers import Server
-from tests.services import chromium_path
+from tests.services import CHROMIUM_FLAGS, chromium_path
 
 RUNNERS = 500
 DOWN_BYTES_PER_S = 1_500_000 / 8

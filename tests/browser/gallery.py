@@ -16,11 +16,10 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, Page, Route, sync_playwright
 
-from tests.browser.conftest import CHROMIUM_FLAGS
 from tests.browser.pages import without_map
 from tests.factories.site import PASSWORD, Site, make_site
 from tests.servers import Server
-from tests.services import chromium_path
+from tests.services import CHROMIUM_FLAGS, chromium_path
 
 DESKTOP = (1280, 800)
 PHONE = (390, 844)

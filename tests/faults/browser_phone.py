@@ -14,13 +14,12 @@ from dataclasses import asdict, dataclass, field
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from tests.browser.conftest import CHROMIUM_FLAGS
 from tests.factories.people import make_phone
 from tests.factories.positions import stored_times
 from tests.faults.by_hand import new_parser
 from tests.faults.randomness import rng, use_seed
 from tests.servers import Server
-from tests.services import chromium_path
+from tests.services import CHROMIUM_FLAGS, chromium_path
 
 # The faults, and how often each occurs.
 FAULTS = {"kill": 12, "reload": 8, "close": 6, "offline": 6}

@@ -24,9 +24,8 @@ SUITE = """
 import time
 from pathlib import Path
 from playwright.sync_api import sync_playwright
-from tests.browser.conftest import CHROMIUM_FLAGS
 from tests.servers import Server
-from tests.services import Postgres, Redis, chromium_path
+from tests.services import CHROMIUM_FLAGS, Postgres, Redis, chromium_path
 
 HERE = Path(__file__).parent
 
