@@ -9,8 +9,9 @@ from typing import Any
 
 from runners.consumers import handshake
 from runners.consumers.commands import COMMANDS
+from runners.consumers.dialect import Dialect
 from runners.consumers.seed_dialect import Seed
-from runners.consumers.session import Dialect, Receive, Send, Session, writer_of
+from runners.consumers.session import Receive, Send, Session, writer_of
 from runners.consumers.typed_dialect import Typed
 from runners.live.encoding import typed_dialect
 from runners.serving.process import current

@@ -12,7 +12,8 @@ from msgspec.json import Decoder
 from msgspec.structs import asdict
 
 from runners import database
-from runners.consumers.session import Dialect, Session, failed
+from runners.consumers.dialect import Dialect
+from runners.consumers.session import Session, failed
 from runners.consumers.single_runners import follow_runners
 from runners.live.encoding import seed_dialect
 from runners.live.encoding.ids import code_of, wire_id_of

@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import orjson
 from django.conf import settings
 
 from runners import database
 from runners.consumers import handshake
+from runners.consumers.dialect import Dialect
 from runners.consumers.followed import Followed
 from runners.live.close_codes import (
     FRAME_TOO_BIG,
@@ -36,8 +36,6 @@ from runners.live.close_codes import (
 from runners.live.encoding.frames import Frames
 from runners.live.encoding.ids import RunnerIdError
 from runners.live.events import Event
-from runners.live.hub import Hub
-from runners.live.outbox import Outbox
 from runners.live.socket_writer import EXTENSION, AsgiWriter, SocketWriter
 from runners.positions.rate_limits import Bucket
 from runners.positions.track import Publisher
@@ -71,64 +69,6 @@ STORE_RETRY_MS = 2_000
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-
-class Dialect(ABC):
-    """The parts of a session that differ between dialects."""
-
-    # As operators see it, and in the handshake.
-    name: ClassVar[str]
-    subprotocol: ClassVar[str | None] = None
-
-    @abstractmethod
-    def make_outbox(self, writer: SocketWriter, hub: Hub) -> Outbox:
-        """Return the queue of frames for a new socket."""
-
-    @abstractmethod
-    def parse(self, text: str) -> Any:
-        """Parse a message; raises `CodedError`."""
-
-    @abstractmethod
-    def handle(self, command: Any) -> Awaitable[None] | None:
-        """Handle a message, or return what handles it.
-
-        Both raise `CodedError` and `FixError`.
-        """
-
-    def handle_text(self, text: str) -> bool:
-        """Handle a message that arrives while the session waits for one.
-
-        Returns False, and does nothing, if the session has to handle it.
-        """
-        return False
-
-    @abstractmethod
-    def send_error(self, error: CodedError, command: Any = None) -> None:
-        """Send an error, as the reply to a command if there is one."""
-
-    def send_access(self, reason: str, *, runner: str = "", race: str = "") -> None:
-        """Notify the client that a runner or race cannot be seen any more."""
-
-    # -- called by the session
-
-    def connected(self) -> None:
-        """Called once after the handshake."""
-
-    def authenticated(self, publisher: Publisher) -> None:
-        """Called when a token has set the publisher."""
-
-    def handled(self) -> Awaitable[None] | None:
-        """Called after the messages that were received together."""
-        return None
-
-    def resumed(self, runners: Collection[int], since: int) -> None:
-        """Called when runners are sent again who were withheld since a time."""
-
-    def ended(self, code: str, detail: str) -> None:
-        """Called when the session loses its rights."""
-
-    def closed(self) -> None:
-        """Called when the socket has closed."""
 
 
 class Session:

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import DecodeError
 
+from runners.consumers.dialect import Dialect
 from runners.consumers.messages import (
     Echo,
     Message,
@@ -17,7 +18,7 @@ from runners.consumers.messages import (
     refused,
 )
 from runners.consumers.own_cheers import OwnCheers
-from runners.consumers.session import Dialect, Session
+from runners.consumers.session import Session
 from runners.live.encoding import typed_dialect
 from runners.live.encoding.messages import (
     Error,
