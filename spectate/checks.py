@@ -24,9 +24,9 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 from django.http.request import validate_host
 
+from runners.views.bundle import MAP_LIBRARY
 from spectate.static import StaticFiles
 
-MAP_LIBRARY = "vendor/maplibre-gl/maplibre-gl.mjs"
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 # Fewer descriptors are too few for a race.
 FEW_DESCRIPTORS = 4096

@@ -11,7 +11,14 @@ from django.contrib.staticfiles.apps import StaticFilesConfig
 from django.core.management import CommandError
 from whitenoise.storage import CompressedStaticFilesStorage
 
-from runners.views.bundle import ESBUILD, LIVE, LIVE_BUNDLE, bundle
+from runners.views.bundle import (
+    ESBUILD,
+    LIVE,
+    LIVE_BUNDLE,
+    MAP_LIBRARY,
+    bundle,
+    bundle_map,
+)
 
 
 class StaticFiles(StaticFilesConfig):
@@ -25,19 +32,19 @@ class StaticFiles(StaticFilesConfig):
 
 
 class BundledStaticFilesStorage(CompressedStaticFilesStorage):  # type: ignore[misc]
-    """Makes the live page's bundle of what was collected."""
+    """Makes the live page's bundle of what was collected, and the map library's."""
 
     def post_process(
         self, paths: dict[str, Any], dry_run: bool = False, **options: Any
     ) -> Iterator[Any]:
-        if not dry_run and LIVE in paths and self._make_bundle():
+        if not dry_run and LIVE in paths and self._make_bundles(MAP_LIBRARY in paths):
             paths = paths | {LIVE_BUNDLE: (self, LIVE_BUNDLE)}
         yield from super().post_process(paths, dry_run, **options)
 
-    def _make_bundle(self) -> bool:
-        """Make the bundle; without esbuild, delete an earlier one and return False.
+    def _make_bundles(self, has_map: bool) -> bool:
+        """Make the bundles; without esbuild, delete an earlier one and return False.
 
-        Pages then load the modules one by one.
+        Pages then load the modules one by one, and the map library as npm has it.
         """
         target = Path(self.path(LIVE_BUNDLE))
         if not ESBUILD.exists():
@@ -46,6 +53,8 @@ class BundledStaticFilesStorage(CompressedStaticFilesStorage):  # type: ignore[m
         target.parent.mkdir(exist_ok=True)
         try:
             target.write_bytes(bundle(Path(self.path(LIVE))))
+            if has_map:
+                bundle_map(Path(self.path(MAP_LIBRARY)).parent)
         except subprocess.CalledProcessError as error:
             reason = error.stderr.decode(errors="replace")
             raise CommandError(f"esbuild failed: {reason}") from error

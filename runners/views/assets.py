@@ -12,11 +12,19 @@ from django.contrib.staticfiles import finders
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.templatetags.static import static
 
-from runners.views.bundle import LIVE, LIVE_BUNDLE
+from runners.views.bundle import (
+    LIVE,
+    LIVE_BUNDLE,
+    MAP_LIBRARY,
+    MAP_SHARED,
+    MAP_WORKER,
+)
 
 FILES = {
-    "library": "vendor/maplibre-gl/maplibre-gl.mjs",
-    "worker": "vendor/maplibre-gl/maplibre-gl-worker.mjs",
+    "library": MAP_LIBRARY,
+    # Empty in npm's package.
+    "shared": MAP_SHARED,
+    "worker": MAP_WORKER,
     "css": "vendor/maplibre-gl/maplibre-gl.css",
     "topojson": "vendor/topojson-client/topojson-client.min.js",
     "atlas": "vendor/world-atlas/countries-50m.json",

@@ -11,7 +11,7 @@ const STYLE_WAIT_MS = 8000;
 
 /**
  * @typedef {import("maplibre-gl").Map} Library
- * @typedef {Record<"library" | "worker" | "css" | "topojson" | "atlas" | "style", string> &
+ * @typedef {Record<"library" | "shared" | "worker" | "css" | "topojson" | "atlas" | "style", string> &
  *   {streets: import("./streets.js").Streets[]}} Config
  */
 
