@@ -74,9 +74,11 @@ export class Feed {
     setInterval(() => this.#refetchMerged(), REFETCH_EVERY_MS);
   }
 
-  open() {
+  /** @param {Promise<unknown>} quiet when the network is free for the socket's snapshot */
+  async open(quiet) {
+    const first = this.#useFirst();
+    if (this.#page.first !== null) await Promise.all([first, quiet]);
     this.#connection.open();
-    this.#useFirst();
   }
 
   /** Fetch the modules for a bad connection, which the first picture does not need. */

@@ -24,6 +24,8 @@ const REFRESH_EVERY_MS = 1000;
 const DRAW_EVERY_MS = 250;
 // How long the server-rendered list stays if the server sends nothing.
 const SERVED_FOR_MS = 20_000;
+// How long the socket waits for the map's files.
+const SOCKET_WAIT_MS = 3000;
 // A place in an address has five decimals.
 const SHARED_PLACE_REACH_M = 5;
 
@@ -80,6 +82,8 @@ let picture = null;
 let map = null;
 /** @type {Promise<unknown>} the first complete picture of the map */
 let drawn = Promise.resolve();
+let covered = 0; // px of the map's lower edge
+let areStreetsAhead = false;
 const asked = viewOf(location.search);
 // Links to a replay, such as that of a past race, have this fragment.
 let isReplayAsked = location.hash === "#replay";
@@ -102,7 +106,10 @@ let drawnAt = 0; // by the page's running time
  */
 const places = new WeakMap();
 
-const sheet = new Sheet((visible) => map?.setCovered(visible));
+const sheet = new Sheet((visible) => {
+  covered = visible;
+  map?.setCovered(visible);
+});
 sheet.go(selected ? "half" : "peek");
 
 const feed = new Feed(page, store, clock, {
@@ -114,6 +121,7 @@ const feed = new Feed(page, store, clock, {
   trailed: () => [...store.runners.keys()].filter(isBig),
   onChange: (isComplete) => {
     if (isComplete) map?.ready();
+    if (isComplete && page.race && map === null) openStreets(page.race.slug);
     if (isComplete) showAsked();
     if (isComplete && page.mode === "screen" && page.race) openTicker(page.race.slug);
     drawSoon();
@@ -128,7 +136,7 @@ const feed = new Feed(page, store, clock, {
     draw();
   },
 });
-feed.open();
+feed.open(mapArrived());
 setInterval(() => performance.now() - drawnAt > REFRESH_EVERY_MS / 2 && draw(), REFRESH_EVERY_MS);
 
 find("#pause").addEventListener("click", togglePause);
@@ -151,6 +159,13 @@ openMap().finally(() => {
   feed.prepare();
 });
 offerReplay();
+
+// The socket's snapshot repeats the one that the page has fetched. Uncompressed, it would
+// delay the map's library by a third.
+function mapArrived() {
+  const late = new Promise((resolve) => setTimeout(resolve, SOCKET_WAIT_MS));
+  return Promise.race([page.map && import(page.map.library).catch(() => {}), late]);
+}
 
 /** @param {string} code */
 function isBig(code) {
@@ -526,6 +541,17 @@ async function openMap() {
     console.info(error instanceof Error ? error.message : error);
     find("#map-missing").hidden = false;
   }
+}
+
+// Request the streets around the course while the map's library is loading.
+/** @param {string} slug */
+async function openStreets(slug) {
+  const line = store.races.get(slug)?.line ?? [];
+  if (areStreetsAhead || !page.map || page.map.style || asked.runner || !line.length) return;
+  areStreetsAhead = true;
+  const { fetchAhead } = await import("./map/streets.js");
+  const { clientWidth: width, clientHeight: height } = find("#map");
+  fetchAhead(page.map.streets, shareHeaders(page.follow), line, { width, height }, covered);
 }
 
 /** @param {string} slug */

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, Route, WebSocket, expect
 
 from runners.management.commands.demo import race_restart
 from runners.models import Entry, LatestPosition, Race, Runner
@@ -420,9 +420,28 @@ def test_the_big_screen_has_no_controls_and_rotates_its_view(
            globalThis.setInterval = (what, ms, ...rest) => {
              if (ms !== 12_000) return every(what, ms, ...rest);
              globalThis.rotate = what;
+           };
+           // The socket waits for the map's library, however long it takes.
+           const later = globalThis.setTimeout;
+           globalThis.setTimeout = (what, ms, ...rest) =>
+             ms === 3000 ? 0 : later(what, ms, ...rest);
+           // Tiles, with whether the library had arrived.
+           globalThis.tiles = [];
+           const fetched = globalThis.fetch;
+           globalThis.fetch = (url, ...rest) => {
+             if (`${url}`.endsWith(".mvt")) tiles.push([url, Boolean(spectate.map())]);
+             return fetched(url, ...rest);
            };"""
     )
-    open_race(page, "?screen=1")
+    library: list[Route] = []
+    context.route("**/maplibre-gl.mjs", lambda route: library.append(route))
+    sockets: list[WebSocket] = []
+    page.page.on("websocket", lambda socket: sockets.append(socket))
+    with page.page.expect_request("**/*.mvt"):
+        page.page.goto("/races/demo/?screen=1", wait_until="commit")
+    assert not sockets
+    library[0].continue_()
+    page.wait_for_connection()
     page.page.wait_for_function("() => globalThis.rotate")
     for part in (".topbar", "#search", ".star", "#replay", "#fold"):
         expect(page.page.locator(part).first).to_be_hidden()
@@ -432,6 +451,13 @@ def test_the_big_screen_has_no_controls_and_rotates_its_view(
         "() => spectate.map().queryRenderedFeatures("
         "{layers: ['streets-roads-minor']}).length > 0"
     )
+    # The map's worker imports what the library has.
+    worker = context.request.get("/static/vendor/maplibre-gl/maplibre-gl-worker.mjs")
+    assert len(worker.body()) < 50_000
+    # Those of the first view were requested while the library was loading, once.
+    tiles = page.page.evaluate("() => tiles")
+    assert not any(late for _, late in tiles)
+    assert len({url for url, _ in tiles}) == len(tiles)
     # Each of the first three in turn, then all runners.
     for selected in (1, 1, 1, 0):
         page.page.evaluate("() => rotate()")

@@ -7,6 +7,7 @@ import { hasMoved } from "../../static/js/map/crowd.js";
 import { PointDiff } from "../../static/js/map/diff.js";
 import { Followed, ringOf } from "../../static/js/map/followed.js";
 import { metresBetween } from "../../static/js/metres.js";
+import { tilesOf } from "../../static/js/map/streets.js";
 import { headLines, probablePlaces, rangeLines, trailLines } from "../../static/js/map/trails.js";
 
 const DEGREE = metresBetween([0, 0], [1, 0]);
@@ -21,6 +22,21 @@ test("kilometre marks are on the line, without one at its end", () => {
 test("kilometre marks are scaled to the measured length", () => {
   // Drawn as 3 km, measured as 6 km: a mark every 500 m of the line.
   assert.equal(kilometrePoints(line, 6000).length, 5);
+});
+
+test("the tiles of a first view are those around what is fitted", () => {
+  // 10 km at the equator, upright, on 1,088 of 1,200 px: 544 px per tile of zoom 13.
+  const upright = [[0.01, -0.045], [0.01, 0.045]];
+  const size = { width: 400, height: 1200 };
+  const columns = [4095, 4096];
+  const rows = [4094, 4095, 4096, 4097];
+  assert.deepEqual(tilesOf(upright, size, 0, 15), columns.flatMap((x) => rows.map((y) => [13, x, y])));
+  // A sheet over the lower half shows more of the world. The map has no closer tiles.
+  assert.deepEqual(tilesOf(upright, size, 600, 11), [
+    [11, 1023, 1023], [11, 1023, 1024], [11, 1024, 1023], [11, 1024, 1024],
+  ]);
+  // A single place is shown at the greatest zoom of fits.
+  assert.equal(tilesOf([[0.01, 0.01]], { width: 200, height: 200 }, 0, 20)[0][0], 15);
 });
 
 test("a start that is also the finish has one label", () => {

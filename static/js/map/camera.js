@@ -1,6 +1,6 @@
 // The map's camera. After a move by the visitor it does not move on its own.
 
-const FIT_MOST_ZOOM = 15.5;
+export const FIT_MOST_ZOOM = 15.5;
 const RUNNER_ZOOM = 15;
 // Padding in px around fitted positions, for names beside the course and the page's
 // buttons.
@@ -13,6 +13,15 @@ const SMALL_MARGIN = { top: 104, right: 40, bottom: 72, left: 40 };
 const SMALL_PX = 370;
 
 /** @typedef {import("../polyline.js").LngLat} LngLat */
+
+/**
+ * Return the padding around fitted positions.
+ * @param {number} width of the map, px
+ */
+export function marginOf(width) {
+  if (width < SMALL_PX) return SMALL_MARGIN;
+  return width < NARROW_PX ? NARROW_MARGIN : MARGIN;
+}
 
 /** Moves the map. */
 export class Camera {
@@ -105,9 +114,7 @@ export class Camera {
   }
 
   #margin() {
-    const width = this.#map.getContainer().clientWidth;
-    if (width < SMALL_PX) return SMALL_MARGIN;
-    return width < NARROW_PX ? NARROW_MARGIN : MARGIN;
+    return marginOf(this.#map.getContainer().clientWidth);
   }
 
   /**

@@ -1,6 +1,7 @@
 // The street map around courses: vector tiles from this server, in the schema of
 // Protomaps' basemaps (version 4), in quiet colours below the course.
 
+import { FIT_MOST_ZOOM, marginOf } from "./camera.js";
 import { FONT } from "./layers.js";
 
 // MapLibre requests the tiles by this protocol, see `serveTiles`.
@@ -19,6 +20,12 @@ const ROADS = {
   major: [["major_road"], 8, [0.8, 3.5, 20]],
   highway: [["highway"], 5, [1.4, 5, 26]],
 };
+
+// The library's size of a tile, in px.
+const TILE_PX = 512;
+// Tiles requested before the library asks for them, by address.
+/** @type {Map<string, Promise<Response>>} */
+const ahead = new Map();
 
 /**
  * `bounds`: west, south, east, north.
@@ -58,12 +65,71 @@ export function serveTiles(library, maps, headers) {
       const tile = /** @type {[number, number, number]} */ (url.match(/\d+/g)?.map(Number));
       for (const map of maps.filter(({ bounds }) => covers(bounds, tile))) {
         const address = map.url.replace("0/0/0", tile.join("/"));
-        const response = await fetch(address, { headers, signal });
+        const response = await (ahead.get(address) ?? fetch(address, { headers, signal }));
+        ahead.delete(address);
         if (response.status === 200) return { data: await response.arrayBuffer() };
       }
       throw new Error(`no streets at ${tile.join("/")}`);
     },
   );
+}
+
+/**
+ * Request the tiles of the first view while the library is loading.
+ * @param {Streets[]} maps
+ * @param {Record<string, string>} headers
+ * @param {import("../polyline.js").LngLat[]} points as of `tilesOf`
+ * @param {{width: number, height: number}} size
+ * @param {number} covered
+ */
+export function fetchAhead(maps, headers, points, size, covered) {
+  for (const { url, bounds, maxZoom } of maps) {
+    const tiles = tilesOf(points, size, covered, maxZoom);
+    for (const tile of tiles.filter((of) => covers(bounds, of))) {
+      const address = url.replace("0/0/0", tile.join("/"));
+      const response = fetch(address, { headers });
+      response.catch(() => ahead.delete(address)); // requested again by the library
+      ahead.set(address, response);
+    }
+  }
+}
+
+/**
+ * Return the tiles of a map that is fitted to points, as the camera does it.
+ * @param {import("../polyline.js").LngLat[]} points
+ * @param {{width: number, height: number}} size of the map, px
+ * @param {number} covered px of its lower edge
+ * @param {number} maxZoom of the tiles
+ */
+export function tilesOf(points, { width, height }, covered, maxZoom) {
+  const { top, right, bottom, left } = marginOf(width);
+  const [west, east] = ends(points.map(([lng]) => lng / 360 + 0.5));
+  const [north, south] = ends(points.map(([, lat]) => 0.5 - mercator(lat)));
+  const low = bottom + covered;
+  const across = Math.min((width - left - right) / (east - west), (height - top - low) / (south - north));
+  const zoom = Math.min(Math.log2(across / TILE_PX), FIT_MOST_ZOOM);
+  const world = TILE_PX * 2 ** zoom;
+  const z = Math.min(Math.floor(zoom), maxZoom);
+  const x = span((east + west) / 2, (left + width - right) / 2, width);
+  const y = span((south + north) / 2, (top + height - low) / 2, height);
+  return x.flatMap((column) => y.map((row) => /** @type {[number, number, number]} */ ([z, column, row])));
+
+  /** @param {number} middle of the world @param {number} at px @param {number} size px */
+  function span(middle, at, size) {
+    const first = Math.floor((middle - at / world) * 2 ** z);
+    const last = Math.floor((middle + (size - at) / world) * 2 ** z);
+    return Array.from({ length: last - first + 1 }, (_, n) => first + n);
+  }
+}
+
+/** @param {number[]} values @returns {[least: number, most: number]} */
+function ends(values) {
+  return [Math.min(...values), Math.max(...values)];
+}
+
+/** @param {number} lat */
+function mercator(lat) {
+  return Math.asinh(Math.tan((lat * Math.PI) / 180)) / (2 * Math.PI);
 }
 
 /**

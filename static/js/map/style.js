@@ -48,11 +48,12 @@ export function outlineStyle(tokens, atlas) {
     },
     layers: [
       { id: "water", type: "background", paint: waterPaint(tokens, atlas !== null) },
-      { id: "land", type: "fill", source: "land", paint: landPaint(tokens) },
+      { id: "land", type: "fill", source: "land", maxzoom: FADE_TO, paint: landPaint(tokens) },
       {
         id: "borders",
         type: "line",
         source: "borders",
+        maxzoom: FADE_TO,
         layout: { "line-join": "round" },
         paint: borderPaint(tokens),
       },
