@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from msgspec.structs import asdict
+
 from clients.python.spectate_client import Ended, Publisher
 from runners.simulation.motion import Motion
+from runners.units.clock import now_ms
 
 # Limits of the time between two fixes.
 INTERVAL_S = (1.0, 2.0)
@@ -102,7 +104,7 @@ class Client(Publisher):
             if self._stopped.is_set():
                 break
             now = loop.time()
-            self.add(dict(self._motion.step(now - last, t=time.time_ns() // 1_000_000)))
+            self.add(asdict(self._motion.step(now - last, t=now_ms())))
             chance = (now - last) / (LATE_EVERY_S if self._is_late else GAP_EVERY_S)
             if now > self._gap_until and self._rng.random() < chance:
                 self._lose_coverage()

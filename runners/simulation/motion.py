@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from random import Random
-from typing import TypedDict
 
+from runners.positions.fix import Fix
 from runners.races.course import Course
 from runners.units.earth import METRES_PER_DEGREE
 
@@ -20,18 +20,6 @@ STRAY_M = 140.0
 STRAY_EVERY_S = 300.0
 # The battery use of GPS and radio.
 BATTERY_PERCENT_PER_HOUR = 12.0
-
-
-class Fix(TypedDict):
-    """A fix of a `publish`: milliseconds, degrees, metres, m/s, per cent."""
-
-    t: int
-    lat: float
-    lng: float
-    accuracy: float
-    speed: float
-    heading: float
-    battery: float
 
 
 class Wander:
@@ -127,15 +115,15 @@ class Motion:
             )
         metres_a_degree_lng = METRES_PER_DEGREE * math.cos(math.radians(lat))
         random = self._random
-        return {
-            "t": t,
-            "lat": round(lat + north / METRES_PER_DEGREE, 7),
-            "lng": round(lng + east / metres_a_degree_lng, 7),
-            "accuracy": round(min(max(random.gauss(6, 2), 3), 15), 1),
-            "speed": round(max(0.0, speed + random.gauss(0, 0.1)), 2),
-            "heading": round(self._heading(), 1),
-            "battery": round(self._battery, 1),
-        }
+        return Fix(
+            t=t,
+            lat=round(lat + north / METRES_PER_DEGREE, 7),
+            lng=round(lng + east / metres_a_degree_lng, 7),
+            accuracy=round(min(max(random.gauss(6, 2), 3), 15), 1),
+            speed=round(max(0.0, speed + random.gauss(0, 0.1)), 2),
+            heading=round(self._heading(), 1),
+            battery=round(self._battery, 1),
+        )
 
     def _place(self, distance: float) -> tuple[float, float]:
         lap, along = divmod(distance, self._course.length)

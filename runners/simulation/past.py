@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 from django.db import transaction
+from msgspec.structs import asdict
 
 from runners.models import Entry, LatestPosition, Position, Race, Split
+from runners.positions.fix import Fix
 from runners.races.course import Course
 from runners.races.progress import Guide
 from runners.races.splits import Mark
-from runners.simulation.motion import Fix, Motion
+from runners.simulation.motion import Motion
 from runners.units.clock import milliseconds
 
 # Time between two fixes.
@@ -21,18 +23,6 @@ INTERVAL_S = 10.0
 # How long everybody stands at the start before the gun.
 LINE_UP_S = 30.0
 SOURCE = "websocket"
-
-
-@dataclass(frozen=True, slots=True)
-class Phone:
-    """A fix with the fields that progress reads."""
-
-    t: int
-    lat: float
-    lng: float
-    accuracy: float | None
-    speed: float | None
-    heading: float | None
 
 
 def past_write(
@@ -70,27 +60,13 @@ def _run(entry: Entry, course: Course, now: datetime, random: Random) -> list[Fi
 
 
 def _write(entry: Entry, guide: Guide, fixes: list[Fix], now: datetime) -> None:
-    replayed = guide.replay(
-        milliseconds(entry.gun),
-        [
-            Phone(f["t"], f["lat"], f["lng"], f["accuracy"], f["speed"], f["heading"])
-            for f in fixes
-        ],
-    )
+    runner = entry.runner_id
+    replayed = guide.replay(milliseconds(entry.gun), fixes)
     rows = [
         Position(
-            runner_id=entry.runner_id,
-            recorded_at=_moment(fix["t"]),
-            stored_at=_moment(fix["t"]),
-            lat=fix["lat"],
-            lng=fix["lng"],
-            accuracy=fix["accuracy"],
-            speed=fix["speed"],
-            heading=fix["heading"],
-            battery=fix["battery"],
-            progress=progress,
+            stored_at=_moment(fix.t),
             held=held,
-            source=SOURCE,
+            **_place(entry.runner_id, fix, progress),
         )
         for fix, progress, held in zip(
             fixes, replayed.progress, replayed.held, strict=True
@@ -98,20 +74,8 @@ def _write(entry: Entry, guide: Guide, fixes: list[Fix], now: datetime) -> None:
     ]
     Position.objects.bulk_create(rows)
     if rows:
-        last = rows[-1]
-        LatestPosition.objects.create(
-            runner_id=entry.runner_id,
-            contact_at=last.recorded_at,
-            recorded_at=last.recorded_at,
-            lat=last.lat,
-            lng=last.lng,
-            accuracy=last.accuracy,
-            speed=last.speed,
-            heading=last.heading,
-            battery=last.battery,
-            progress=last.progress,
-            source=SOURCE,
-        )
+        last = _place(runner, fixes[-1], replayed.progress[-1])
+        LatestPosition.objects.create(contact_at=rows[-1].recorded_at, **last)
     Split.objects.bulk_create(
         Split(
             entry=entry,
@@ -141,3 +105,15 @@ def _write(entry: Entry, guide: Guide, fixes: list[Fix], now: datetime) -> None:
 
 def _moment(t: int) -> datetime:
     return datetime.fromtimestamp(t / 1000, UTC)
+
+
+def _place(runner: int, fix: Fix, progress: float | None) -> dict[str, Any]:
+    """Return the fields of a position, and of a latest position."""
+    fields = asdict(fix)
+    recorded_at = _moment(fields.pop("t"))
+    return fields | {
+        "runner_id": runner,
+        "recorded_at": recorded_at,
+        "progress": progress,
+        "source": SOURCE,
+    }

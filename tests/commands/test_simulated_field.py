@@ -51,7 +51,8 @@ def test_a_wave_waits_for_its_gun(park: Race) -> None:
     motion = Motion(
         Course(demo_points()), distance=0, wait=starter.wait, random=Random(1)
     )
-    assert motion.step(starter.wait - 1, t=0)["speed"] < 1
+    speed = motion.step(starter.wait - 1, t=0).speed
+    assert speed is not None and speed < 1
     assert motion.distance == 0
     motion.step(5, t=0)
     assert 5 < motion.distance < 20
@@ -89,7 +90,7 @@ def test_a_straying_runner_leaves_the_course_and_returns() -> None:
     gaps = []
     for _ in range(60):
         fix = motion.step(5, t=0)
-        near = course.passes(fix["lat"], fix["lng"], within=STRAY_M / 2)
+        near = course.passes(fix.lat, fix.lng, within=STRAY_M / 2)
         gaps.append(not near)
 
     assert any(gaps) and not gaps[0] and not gaps[-1]
