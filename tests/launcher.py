@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 from unittest import mock
 
@@ -31,6 +32,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils.functional import empty
 
+from runners.serving import supervisor
 from tests.processes import Leash, Leashed
 from tests.waiting import POLL_S
 
@@ -47,6 +49,12 @@ MODULES = (
     *("django.db.backends.sqlite3.base", "psycopg", "redis.asyncio"),
 )
 SETTINGS = ("spectate.settings", "tests.browser.settings")
+# The signals that the parent of several workers handles, and what they do in a worker.
+HANDLERS: dict[signal.Signals, Any] = {
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGINT: signal.default_int_handler,
+}
 # Of their database, models read the longest name of a table when they are defined.
 REREAD = {"DATABASES"}
 
@@ -178,9 +186,38 @@ def run_program(command: list[str], env: dict[str, str]) -> NoReturn:
             runpy.run_path(command[0], run_name="__main__")
     except SystemExit as ended:
         if isinstance(ended.code, str):
-            raise
+            print(ended.code, file=sys.stderr)
+            end(1)
         end(ended.code or 0)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        end(1)
     end(0)
+
+
+def fork_worker(
+    command: list[str], pass_fds: tuple[int, ...]
+) -> subprocess.Popen[bytes]:
+    """Start a worker of several in a fork of its parent, as `subprocess.Popen`."""
+
+    def run() -> None:
+        """Run in the fork; an exec would close and reset the same."""
+        for name, handler in HANDLERS.items():
+            signal.signal(name, handler)
+        close_others({0, 1, 2, *pass_fds})
+        run_program(command[1:], dict(os.environ))
+
+    return subprocess.Popen(
+        command, pass_fds=pass_fds, preexec_fn=run, restore_signals=False
+    )
+
+
+def close_others(kept: set[int]) -> None:
+    """Close all descriptors but these; the parent waits for the end of one of them."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in kept:
+            with contextlib.suppress(OSError):
+                os.close(int(name))
 
 
 def end(status: int) -> NoReturn:
@@ -226,6 +263,7 @@ if __name__ == "__main__":
     # The working directory, which contains the project's packages.
     sys.path[0] = os.getcwd()
     preload()
+    vars(supervisor)["subprocess"] = SimpleNamespace(Popen=fork_worker)
     # The forks' garbage collection leaves these objects alone.
     gc.collect()
     gc.freeze()

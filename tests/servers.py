@@ -65,6 +65,10 @@ PRODUCTION = {
     "SPECTATE_FIRST_MESSAGE": "600",
 }
 
+# The launcher has a different key, so a server with this one is started as users do, in
+# new interpreters.
+NEW_INTERPRETER = {"SECRET_KEY": "a different secret, long enough for every check too"}
+
 
 def free_port() -> int:
     """Return a port that is reserved while this process lives.

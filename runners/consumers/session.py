@@ -51,9 +51,6 @@ from runners.units.errors import CodedError
 
 logger = logging.getLogger(__name__)
 
-FRAME_LIMIT: int = settings.SPECTATE_FRAME_LIMIT
-# Seconds from the handshake to the first valid message.
-FIRST_MESSAGE: int = settings.SPECTATE_FIRST_MESSAGE
 # Messages refused for their rate, less those accepted since, before the socket is
 # closed.
 TOO_FAST_LIMIT = 100
@@ -159,11 +156,12 @@ class Session:
 
     def receive(self, text: str) -> Awaitable[None] | None:
         """Handle a message, or return what handles it."""
-        if len(text) > FRAME_LIMIT:
+        limit = settings.SPECTATE_FRAME_LIMIT
+        if len(text) > limit:
             self.refuse_frame(
                 FRAME_TOO_BIG,
                 "message.too_big",
-                f"A frame may have at most {FRAME_LIMIT:,} bytes.",
+                f"A frame may have at most {limit:,} bytes.",
             )
             return None
         command: Any = None
@@ -182,10 +180,11 @@ class Session:
     def receive_texts(self, texts: Sequence[str]) -> int:
         """Handle messages up to one that has to wait; return their number."""
         handled = 0
+        limit = settings.SPECTATE_FRAME_LIMIT
         for text in texts:
             if (
                 self._is_too_fast
-                or len(text) > FRAME_LIMIT
+                or len(text) > limit
                 or not self._dialect.handle_text(text)
             ):
                 break
@@ -497,7 +496,7 @@ class Session:
     def await_message(self) -> None:
         """Close the socket if the client sends no valid message in time."""
         self._silence_timer = self.process.hub.loop.call_later(
-            FIRST_MESSAGE, self._close_silent
+            settings.SPECTATE_FIRST_MESSAGE, self._close_silent
         )
 
     def _close_silent(self) -> None:

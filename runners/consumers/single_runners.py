@@ -12,8 +12,6 @@ from runners.consumers.session import Session
 from runners.live.encoding.ids import RunnerIdError, code_of
 from runners.units.errors import CodedError
 
-# Limit of followed runners and topics.
-FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
 # Ids, and refusals of them, that are handled before other tasks run.
 SLICE = 100
 
@@ -43,8 +41,9 @@ async def _follow(
     session: Session, wire_ids: Sequence[object], command: Any
 ) -> dict[str, int]:
     codes: dict[str, None] = {}
-    room = FOLLOW_LIMIT - len(session.followed)
-    async for wire_id in in_slices(wire_ids[:FOLLOW_LIMIT]):
+    limit = settings.SPECTATE_FOLLOW_LIMIT
+    room = limit - len(session.followed)
+    async for wire_id in in_slices(wire_ids[:limit]):
         if len(codes) > room:
             break
         try:
@@ -58,7 +57,7 @@ async def _follow(
             if code not in session.following:
                 codes[code] = None
     chosen = list(codes)[:room]
-    if len(wire_ids) > FOLLOW_LIMIT or len(codes) > room:
+    if len(wire_ids) > limit or len(codes) > room:
         followed = f" {len(chosen):,} of these {len(wire_ids):,} are followed."
         session.send_error(follow_limit(followed), command)
     if not chosen:
@@ -88,9 +87,10 @@ async def in_slices(items: Iterable[T]) -> AsyncIterator[T]:
 
 def follow_limit(more: str = "") -> CodedError:
     """Return the error of a socket that may follow no more."""
+    limit = settings.SPECTATE_FOLLOW_LIMIT
     return CodedError(
         "follow.limit",
-        f"A socket may follow at most {FOLLOW_LIMIT:,}. Unfollow some first.{more}",
+        f"A socket may follow at most {limit:,}. Unfollow some first.{more}",
     )
 
 

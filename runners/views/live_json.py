@@ -40,8 +40,6 @@ from runners.views.topic_data import (
 )
 from runners.views.turns import network
 
-# Limits of runners and races in one request, equal to those of a socket.
-FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
 # Answers to anybody that are made at the same time: most of them take a millisecond.
 _turns = Turns(2)
 
@@ -193,9 +191,13 @@ def link_in_header(request: HttpRequest) -> ShareLink | None:
 
 
 def _values_of(request: HttpRequest, name: str) -> list[str]:
-    """Return the values of a parameter, which may be repeated and have commas."""
+    """Return the values of a parameter, which may be repeated and have commas.
+
+    Their limit is that of what a socket may follow.
+    """
     values = ",".join(request.GET.getlist(name)).split(",")
-    return list(dict.fromkeys(filter(None, values)))[:FOLLOW_LIMIT]
+    distinct = list(dict.fromkeys(filter(None, values)))
+    return distinct[: settings.SPECTATE_FOLLOW_LIMIT]
 
 
 def _races(

@@ -27,7 +27,7 @@ from runners.serving.process import COMMANDS_PER_S, Process
 from tests.clients import seed_client, typed_client
 from tests.factories.people import make_phone
 from tests.live.socket_writers import RecordingWriter
-from tests.servers import Kind, Server
+from tests.servers import NEW_INTERPRETER, Kind, Server
 from tests.waiting import eventually, within
 
 TYPED = Subprotocol("spectate.v1")
@@ -178,7 +178,8 @@ async def test_a_frame_over_the_limit_gets_an_error_and_a_close(small: Server) -
 async def test_a_socket_without_a_valid_message_in_time_is_closed(
     server_kind: Kind,
 ) -> None:
-    with Server(server_kind, SPECTATE_FIRST_MESSAGE="1") as server:
+    env = NEW_INTERPRETER | {"SPECTATE_FIRST_MESSAGE": "1"}
+    with Server(server_kind, **env) as server:
         async with (
             seed_client(server.ws_url) as alice,
             seed_client(server.ws_url) as silent,

@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from tests.faults.metrics import metrics
-from tests.servers import PRODUCTION, Server, clean_environment, run
+from tests.servers import NEW_INTERPRETER, PRODUCTION, Server, clean_environment, run
 from tests.waiting import PATIENCE_S, wait_until
 
 
@@ -140,7 +140,7 @@ def workers(redis_url: str, postgres_url: str) -> dict[str, str]:
 
 
 def test_several_workers_serve_behind_redis(workers: dict[str, str]) -> None:
-    with Server("uvicorn", **workers) as server:
+    with Server("uvicorn", **workers, **NEW_INTERPRETER) as server:
         assert get(server, "/healthz") == 200
         # The port of one worker shows the metrics of both.
         wait_until(lambda: set(sockets_by_worker(server)) == {"0", "1"})
@@ -180,13 +180,7 @@ def sockets_by_worker(server: Server) -> dict[str, float]:
 
 def worker_pids(server: Server) -> set[int]:
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
-    return {int(pid) for pid in children.split() if is_worker(pid)}
-
-
-def is_worker(pid: str) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return b"--worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    return False
+    return {int(pid) for pid in children.split()}
 
 
 def is_alive(pid: int) -> bool:

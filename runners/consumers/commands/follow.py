@@ -12,7 +12,6 @@ from msgspec import UNSET
 from runners import database
 from runners.consumers.messages import Follow
 from runners.consumers.single_runners import (
-    FOLLOW_LIMIT,
     follow_limit,
     follow_runners,
     plain,
@@ -102,7 +101,7 @@ async def _start_following(
             found |= shared
             topic_names += by_link
     for topic_name in topic_names:
-        if len(followed) >= FOLLOW_LIMIT:
+        if len(followed) >= settings.SPECTATE_FOLLOW_LIMIT:
             typed.send_error(follow_limit(), command)
             break
         link = by_link.get(topic_name)
@@ -133,7 +132,8 @@ async def _topic_names_of(typed: Typed, command: Follow) -> list[TopicName]:
     topic_names = [TopicName()] if command.public else []
     requested = list(dict.fromkeys(s for s in slugs if isinstance(s, str)))
     # Look up at most as many as may be followed.
-    searched = requested[: FOLLOW_LIMIT - len(followed)]
+    limit = settings.SPECTATE_FOLLOW_LIMIT
+    searched = requested[: limit - len(followed)]
     links = session.viewer.links
     if len(searched) == 1 and not links:
         slug = searched[0]
@@ -146,7 +146,7 @@ async def _topic_names_of(typed: Typed, command: Follow) -> list[TopicName]:
         races = {}
     wrong = [s for s in searched if s not in races]
     wrong = [s for s in slugs if not isinstance(s, str)] + wrong
-    for slug in wrong[:FOLLOW_LIMIT]:
+    for slug in wrong[:limit]:
         error = CodedError(
             "race.unknown",
             "There is no such race, or it is not shown to you.",
@@ -182,7 +182,7 @@ async def _open_link(
     generation = min(generation, session.process.access_monitor.generation)
     grants = await database.read(access.linked, session.viewer, link.pk)
     new = [grant for grant in grants if grant.code not in followed.runners]
-    room = max(0, FOLLOW_LIMIT - len(followed))
+    room = max(0, settings.SPECTATE_FOLLOW_LIMIT - len(followed))
     await session.follow_granted(new[:room], generation)
     found = {grant.code: grant.pk for grant in new[:room]}
     if link.race is None:
