@@ -259,6 +259,62 @@ def test_who_is_faster_in_a_silence_than_before_finishes(
     assert state.status == "finished"
 
 
+def slow_phone(line: Course, *fixes: tuple[int, float, float]) -> list[Fix]:
+    """Return a slow phone's fixes at (seconds, distance, metres aside)."""
+    return [
+        Fix(GUN + 1000 * s, lat + aside / METRES_PER_DEGREE_NORTH, lng, 5.0)
+        for s, distance, aside in fixes
+        for lat, lng in [line.point_at(distance)]
+    ]
+
+
+LAPS_2600 = course((0, 0), *[(650, 0), (650, 650), (0, 650), (0, 0)] * 4)
+OUT_AND_BACK_16 = course((0, 0), (8_150, 0), (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("line", "fixes"),
+    [
+        # Drops out where a lap ends, and stands there.
+        (
+            LAPS_2600,
+            [(609, 1_890, 0), (1_287, 4_340, 0), (1_873, 6_280, 0)]
+            + [(s, 7_805, 0) for s in (2_462, 3_012, 3_654, 4_250)],
+        ),
+        # Stands at the finish, where the first fix comes too early.
+        (
+            course((0, 0), (6_305, 0), (6_305, 1_690), (0, 1_690), (0, 0)),
+            [(679, 1_957, 0), (1_235, 3_678, 0), (1_825, 5_396, 0)]
+            + [(3_627, 10_695, 0), (4_182, 12_612, 0)]
+            + [(4_804, 15_990, 37), (5_483, 15_990, 2), (6_080, 15_990, 5)],
+        ),
+        # Seen once on the way, faster than anybody can run.
+        (
+            OUT_AND_BACK_16,
+            [(583, 2_097, 0), (1_147, 4_048, 0), (1_714, 6_122, 0)]
+            + [(2_971, 9_869, 0), (3_576, 12_015, 0), (4_169, 15_372, 28)]
+            + [(s, 16_300, 5) for s in (4_718, 5_397, 5_990)],
+        ),
+    ],
+    ids=["end of a lap", "early at the finish", "fast on the way"],
+)
+def test_who_was_driven_to_the_finish_of_a_slow_phone_does_not_finish(
+    line: Course, fixes: list[tuple[int, float, float]]
+) -> None:
+    state, _ = follow(guide(line), slow_phone(line, *fixes))
+
+    assert state.status != "finished"
+
+
+def test_the_errors_of_a_slow_phone_at_the_finish_do_not_hide_it() -> None:
+    run = [(s, 2.5 * s, 0.0) for s in range(600, 4_201, 600)]
+    stands = [(4_800, 11_716, 0), (5_460, 11_747, 0)]
+    line = course((0, 0), *[(735, 0), (735, 735), (0, 735), (0, 0)] * 4)
+    state, _ = follow(guide(line), slow_phone(line, *run, *stands))
+
+    assert state.status == "finished"
+
+
 def test_fixes_beside_the_course_of_a_slow_phone_do_not_stop_the_progress() -> None:
     run = [at(s, 3.0 * s, accuracy=5.0) for s in range(120, 1_000, 120)]
     aside = [at(s, 3.0 * s, 48, accuracy=5.0) for s in range(1_080, 1_500, 120)]

@@ -26,10 +26,13 @@ def note_standing(
 ) -> None:
     """Record since when a runner stands near the finish and when they crossed it."""
     stands, distance = state.stands, best.distance
-    error = 2 * math.sqrt(best.variance) if _is_slow(t, certain) else 0.0
+    slow = _is_slow(t, certain)
+    error = 2 * math.sqrt(best.variance) if slow else 0.0
+    # Between two fixes of a slow phone, a runner would have gone farther.
+    still = FINISH_REACH_M if slow else STANDS_M
     if distance < finish - FINISH_REACH_M - error:
         state.stands = None
-    elif stands is None or abs(distance - stands.distance) > STANDS_M + error:
+    elif stands is None or abs(distance - stands.distance) > still + error:
         due = certain.t + 1000 * max(finish - certain.distance, 0.0) / usual
         doubt = max((t - certain.t) / 1000, FINISH_REACH_M / usual)
         # The later places of those who stand here are the phone's errors.

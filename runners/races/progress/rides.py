@@ -21,6 +21,9 @@ STILL_THERE_M = 100.0
 # A ride is longer than RIDE_M, and by RIDE_SLACK_M longer than anybody can run.
 RIDE_M = 400.0
 RIDE_SLACK_M = 150.0
+# A fast fix is also confirmed by an arrival at the finish that is faster than the
+# runner's own average by this share.
+ARRIVING_SHARE = 1.08
 # Over longer silences the distance along the course is measured too.
 SILENT_RIDE_S = 240.0
 # After a ride a runner counts again near the place where they left, or after a run of
@@ -67,6 +70,13 @@ def note_speed(
     state.rode, state.fast, state.certain = True, None, certain
     state.trail, state.stands = (now,), None
     state.hypotheses = (lost_at(here.t, certain, usual, 0.0),)
+
+
+def note_arrival(state: State, best: Hypothesis, certain: Node, usual: float) -> None:
+    """Record whether a runner at the finish, with a fast fix before, was driven."""
+    ran, seconds = best.distance - certain.distance, (state.t - certain.t) / 1000
+    if not best.misfits and ran > max(RIDE_M, ARRIVING_SHARE * usual * seconds):
+        state.rode = True
 
 
 def _is_near(one: Trail | Here, other: Here) -> bool:

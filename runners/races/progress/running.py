@@ -26,7 +26,12 @@ from runners.races.progress.motion import (
 )
 from runners.races.progress.observation import Observation, average_noise
 from runners.races.progress.off_course import note_beside
-from runners.races.progress.rides import RETURN_M, note_speed, runs_again
+from runners.races.progress.rides import (
+    RETURN_M,
+    note_arrival,
+    note_speed,
+    runs_again,
+)
 from runners.races.progress.state import (
     ACCURACY_SIGMAS,
     Here,
@@ -53,6 +58,8 @@ FINISH_AREA_M = 150.0
 # They have run there if they were about as fast as before: at this share of their pace.
 UNSEEN_S = 3_600.0
 UNSEEN_PACE_SHARE = 0.75
+# The places of somebody who stands are this near to each other.
+STAYS_M = 50.0
 # A place farther back than this is not noise: checkpoints are passed again.
 CORRECTED_M = 150.0
 
@@ -94,9 +101,12 @@ class Running:
         best = hypotheses[0]
         along = None if best.misfits else best.distance
         sure = len(hypotheses) == 1 or self._is_sure(hypotheses)
+        if state.fast and best.distance > self._finish - FINISH_AREA_M:
+            note_arrival(state, best, certain, usual)
         note_speed(state, now.here, along, certain, usual, self._top_speed, sure)
         best, certain = state.hypotheses[0], _certain(state)
         self._note_elsewhere(state, now.here, best)
+        _note_stay(state, now.here, certain)
         if best.misfits or (
             state.rode and not runs_again(state, best, certain, usual, self._finish)
         ):
@@ -198,7 +208,8 @@ class Running:
             return False
         pace, ran = self._pace(state, certain), best.distance - certain.distance
         appeared = best.since if best.since > certain.t else state.t
-        arrived = appeared if state.elsewhere is None else state.elsewhere.t
+        known = [here.t for here in (state.elsewhere, state.stays) if here]
+        arrived = min(known, default=appeared)
         if is_fast(ran, (arrived - certain.t) / 1000, pace, self._top_speed):
             state.elsewhere = state.elsewhere or state.shown
             return True
@@ -285,12 +296,14 @@ class Running:
             run = usual * (now.t - certain.t) / 1000 if silent else 0.0
             return Seen(min(certain.distance + run, self._finish), lost)
         short = self._finish - best.distance + math.sqrt(best.variance)
-        if short <= 0 and (
-            metres_between(now.here.lat, now.here.lng, *self._finish_place)
+        over = best._replace(distance=self._finish + 1.0)
+        if (
+            short <= 0
+            and metres_between(now.here.lat, now.here.lng, *self._finish_place)
             <= FINISH_AREA_M
+            and not self._was_driven(state, over, certain)
         ):
             # The runner has left the course behind the finish line.
-            over = best._replace(distance=self._finish + 1.0)
             return self._count(state, now, over, certain, usual)
         return self._seen(state.hypotheses)
 
@@ -301,8 +314,17 @@ def _certain(state: State) -> Node:
     return state.certain
 
 
-def _is_near(one: Here, other: Here) -> bool:
-    return metres_between(one.lat, one.lng, other.lat, other.lng) <= RETURN_M
+def _note_stay(state: State, here: Here, certain: Node) -> None:
+    """Record since when a runner has not left a place that is not certain."""
+    stays = state.stays
+    if here.t - certain.t <= SILENCE_S * 1000:
+        state.stays = None
+    elif stays is None or stays.t <= certain.t or not _is_near(here, stays, STAYS_M):
+        state.stays = here
+
+
+def _is_near(one: Here, other: Here, metres: float = RETURN_M) -> bool:
+    return metres_between(one.lat, one.lng, other.lat, other.lng) <= metres
 
 
 def _moment(nodes: Sequence[Node], distance: float) -> int:

@@ -177,6 +177,8 @@ class State:
     trail: tuple[Trail, ...] = ()
     # The first position of the present series beside the course or too far along it.
     elsewhere: Here | None = None
+    # The first position at the present place, if that is newer than the certain one.
+    stays: Here | None = None
     # The first fix at which the runner was faster than anybody can run, and whether
     # this is confirmed.
     fast: Trail | None = None
@@ -235,11 +237,11 @@ _KEYS = (
         "o",
         "fs",
     ),
-    *("st", "fi", "no", "tr", "e", "fa", "ro", "sf"),
+    *("st", "fi", "no", "tr", "e", "sy", "fa", "ro", "sf"),
 )
 _NAMES = dict(zip(_KEYS, (field.name for field in fields(State)), strict=True))
 _KINDS: dict[str, type[Here | Node | Stands | Trail]] = {
-    **{"shown": Here, "held": Here, "elsewhere": Here},
+    **{"shown": Here, "held": Here, "elsewhere": Here, "stays": Here},
     **{"certain": Node, "waiting": Node, "first": Node, "far": Node, "stands": Stands},
     "fast": Trail,
 }
