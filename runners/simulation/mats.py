@@ -248,7 +248,9 @@ async def feed(decoder: Decoder, plan: Plan, speed: float) -> None:
 async def all_stored(wrong: Callable[[], Awaitable[int]]) -> None:
     """Wait until no split is wrong, or until the number is the same for `REPLY_S`."""
     before, since = -1, time.monotonic()
-    while (count := await wrong()) and time.monotonic() - since < REPLY_S:
+    while count := await wrong():
         if count != before:
             before, since = count, time.monotonic()
+        elif time.monotonic() - since >= REPLY_S:
+            break
         await asyncio.sleep(TICK_S)

@@ -97,6 +97,21 @@ async def test_all_splits_of_a_decoder_are_exact(ten: Race) -> None:
     assert decoder.connects == 1
 
 
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("counts", "left"), [([3, 2, 1, 0], 0), ([3, 2, 2, 0], 1)])
+async def test_a_player_waits_as_long_as_splits_are_stored(
+    counts: list[int], left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Counting takes longer than the wait without a new split.
+    monkeypatch.setattr(mats, "REPLY_S", 0.0)
+
+    async def wrong() -> int:
+        return counts.pop(0)
+
+    await mats.all_stored(wrong)
+    assert len(counts) == left
+
+
 async def test_passings_are_not_sent_before_their_time(ten: Race) -> None:
     played = await plan(ten)
     played.race.start = timezone.now() - timedelta(minutes=20)
