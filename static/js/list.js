@@ -38,8 +38,10 @@ export class RunnerList {
   #served = find("#everyone ul").childElementCount > 0;
   /** @type {string | undefined} the code of the row of everyone that the tab key stops at */
   #stop;
-  /** @type {string[]} codes of everyone, as they stand */
+  /** @type {Runner[]} everyone, as they stand */
   #order = [];
+  /** @type {Runner[] | null} those who were ordered last */
+  #ordered = null;
   /** @typedef {Map<string, number>} Ranks */
   /**
    * @type {{
@@ -99,9 +101,12 @@ export class RunnerList {
     const { all: places, inGroup: placesInGroup } = this.#ranked(runners, group);
     const rankOf = (/** @type {Runner} */ runner) =>
       runner.state === "finished" ? result(runner)?.rank : places.get(runner.code);
-    const ordered = this.#ordered(runners, rankOf, now)
+    // A search among the same runners leaves the order as it is.
+    if (runners !== this.#ordered) this.#sort(runners, rankOf, now);
+    const ordered = this.#order
       .filter((runner) => !isCard(runner) && inGroup(runner) && isFound(runner));
     const shown = ordered.slice(0, ROW_LIMIT);
+    this.#assignRows([...mine, ...shown]);
     /** @param {Runner} runner @param {number | null | undefined} rank @param {Lines | null} [more] */
     const show = (runner, rank, more = null) => {
       const row = this.#row(runner.code);
@@ -123,12 +128,6 @@ export class RunnerList {
     if (this.#served) find("ul", this.#everyone).replaceChildren();
     this.#served = false;
     keepingFocus(() => {
-      const kept = new Set([...mine, ...shown].map(({ code }) => code));
-      for (const [code, row] of this.#rows) {
-        if (kept.has(code)) continue;
-        row.element.remove();
-        this.#rows.delete(code);
-      }
       this.#place(this.#mine, mine);
       this.#place(this.#everyone, shown);
     });
@@ -159,16 +158,38 @@ export class RunnerList {
     this.#rows.get(code)?.element.scrollIntoView({ block: "nearest" });
   }
 
-  /** @param {string} code */
-  #row(code) {
-    let row = this.#rows.get(code);
-    if (!row) {
-      const element = find(".runner", this.#template.content).cloneNode(true);
-      row = new Row(
-        /** @type {HTMLElement} */ (element), code, this.#icons, this.#handlers,
-      );
+  // Rows that are no longer needed become those of new runners, because making hundreds of
+  // them for each letter of a search takes long. A row with the focus is not reused: the
+  // focus would be on a different runner.
+  /** @param {Runner[]} runners */
+  #assignRows(runners) {
+    const needed = new Set(runners.map(({ code }) => code));
+    const spare = [];
+    for (const [code, row] of this.#rows) {
+      if (needed.has(code)) continue;
+      this.#rows.delete(code);
+      if (row.element.contains(document.activeElement)) row.element.remove();
+      else spare.push(row);
+    }
+    let reused = 0;
+    for (const code of needed) {
+      if (this.#rows.has(code)) continue;
+      const row = spare[reused++] ?? this.#newRow();
+      row.code = row.element.dataset.runner = code;
       this.#rows.set(code, row);
     }
+    for (const { element } of spare.slice(reused)) element.remove();
+  }
+
+  #newRow() {
+    const element = find(".runner", this.#template.content).cloneNode(true);
+    return new Row(/** @type {HTMLElement} */ (element), this.#icons, this.#handlers);
+  }
+
+  /** @param {string} code */
+  #row(code) {
+    const row = this.#rows.get(code);
+    if (!row) throw new Error(`Runner ${code} has no row.`);
     return row;
   }
 
@@ -201,13 +222,14 @@ export class RunnerList {
   }
 
   /**
-   * Sort by the ranks that the rows show, lost signals last. Unchanged while somebody uses
-   * the list.
+   * Sort everyone by the ranks that the rows show, lost signals last. Unchanged while
+   * somebody uses the list.
    * @param {Runner[]} runners
    * @param {(runner: Runner) => number | null | undefined} rankOf
    * @param {number} now
    */
-  #ordered(runners, rankOf, now) {
+  #sort(runners, rankOf, now) {
+    this.#ordered = runners;
     runners = this.#asTheyStand(runners);
     const isBusy = this.#list.matches(":hover, :focus-within");
     if (!isBusy && this.#orderedBy !== this.#ranks) {
@@ -221,19 +243,19 @@ export class RunnerList {
       runners.sort((a, b) => key(a) - key(b) || byProgress(a, b));
       this.#orderedBy = this.#ranks;
     }
-    this.#order = runners.map(({ code }) => code);
-    return runners;
+    this.#order = runners;
   }
 
   // New runners come last.
   /** @param {Runner[]} runners */
   #asTheyStand(runners) {
     const left = new Map(runners.map((runner) => [runner.code, runner]));
-    const staying = this.#order.flatMap((code) => {
+    /** @type {Runner[]} */
+    const staying = [];
+    for (const { code } of this.#order) {
       const runner = left.get(code);
-      left.delete(code);
-      return runner ? [runner] : [];
-    });
+      if (runner && left.delete(code)) staying.push(runner);
+    }
     return [...staying, ...[...left.values()].sort(byProgress)];
   }
 
@@ -293,22 +315,23 @@ class Row {
   #icons;
   #isStop = true;
 
+  // That of the runner whose row this is.
+  code = "";
+
   /**
    * @param {HTMLElement} element
-   * @param {string} code
    * @param {string} icons
    * @param {Handlers} handlers
    */
-  constructor(element, code, icons, { onPick, onStar }) {
+  constructor(element, icons, { onPick, onStar }) {
     this.element = element;
     this.#icons = icons;
-    element.dataset.runner = code;
     for (const part of PARTS) {
       this.#parts[part] = find(`.${part}`, element);
     }
     this.#parts.shape = find(".state use", element);
-    this.#parts.pick.addEventListener("click", () => onPick(code));
-    this.#parts.star.addEventListener("click", () => onStar(code));
+    this.#parts.pick.addEventListener("click", () => onPick(this.code));
+    this.#parts.star.addEventListener("click", () => onStar(this.code));
   }
 
   /**

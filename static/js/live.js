@@ -57,7 +57,7 @@ const list = new RunnerList({
   icons: page.icons,
   onPick: pick,
   onStar: star,
-  onSearch: () => (list.isServed || paused !== null ? draw() : showList(shownRunners(), shownTime())),
+  onSearch: () => (list.isServed || paused !== null ? draw() : showList(drawnRunners, shownTime())),
 });
 
 const results = new Results({
@@ -99,7 +99,9 @@ let requestedRunners = new Set();
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let drawTimer;
 let drawnAt = 0; // by the page's running time
-// Estimated places, kept until the next second: thousands of them would delay a search.
+/** @type {import("./store.js").Runner[]} those of the last draw: a search chooses among them */
+let drawnRunners = [];
+// Estimated places, kept until the next second: thousands of them would delay a tap.
 /**
  * @typedef {import("./store.js").Runner} Estimable
  * @type {WeakMap<Estimable, Pick<Estimable, "estimate" | "fix"> & {now: number, shown: Estimable}>}
@@ -330,7 +332,7 @@ function draw() {
   if (isWaiting && list.isServed && performance.now() < SERVED_FOR_MS) return;
   const mine = [...store.runners.values()].filter(({ code }) => isMine(code));
   distinguish(mine, page.palette);
-  const runners = shownRunners();
+  const runners = drawnRunners = shownRunners();
   // Predicted arrivals are always later than now, also in a replay.
   const present = mine.filter((runner) => !ended(runner).isOver);
   tools?.mine.render(present.map((runner) => estimated(runner, clock.now())), clock.now());

@@ -208,6 +208,14 @@ def test_the_list_is_searched_by_keyboard(
     expect(page.row("jon")).to_have_count(0)
     page.page.keyboard.type("x")
     expect(page.page.locator("#empty")).to_contain_text("brookx")
+    # Rows are used again for other runners.
+    page.page.fill("#search", "brook")
+    expect(page.row("ida")).to_be_visible()
+    page.page.fill("#search", "field")
+    page.star("jon").click()
+    mine = page.page.locator("#mine .runner")
+    expect(mine).to_have_attribute("data-runner", "jon")
+    expect(mine.locator(".name")).to_have_text("Jon Field")
 
 
 # Draws as many frames as in a second, and waits for pending updates of the map.

@@ -48,6 +48,18 @@ test("a runner without a phone is in the picture with the estimate", async () =>
   assert.equal(itemOf(store.runners.get("ann")).estimate, null);
 });
 
+test("a field is written in parts, and anew if somebody hides meanwhile", async () => {
+  const { picture, receive, store, storage, read } = makePicture();
+  const codes = Array.from({ length: 2_500 }, (_, n) => `r${n}`);
+  store.applySnapshot({ runners: codes.map((code) => ({ code, race: "ten", fix: null })) });
+  const keeping = picture.keep();
+  await new Promise(setImmediate);
+  await receive({ kind: "access", reason: "private", runner: "bob" });
+  await keeping;
+  assert.deepEqual(storage.puts, [["ann", ...codes]]);
+  assert.equal(read().time, 5);
+});
+
 test("a changed runner waits for the next picture, one who hides does not", async () => {
   const { picture, receive, storage } = makePicture();
   await picture.keep();

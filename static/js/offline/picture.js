@@ -5,6 +5,8 @@ const WORKER = new URL("../offline/worker.js", import.meta.url);
 const NAME = "spectate-picture";
 const KEPT = "Spectate-Kept";
 const EVERY_MS = 15_000;
+// Runners that are written in one task.
+const AT_ONCE = 1_000;
 
 /** @typedef {import("../store.js").Runner} Runner */
 
@@ -86,7 +88,16 @@ export class Picture {
     const time = this.#time();
     if (this.#rest === null || time === null || this.#isForgotten) return;
     const items = [...this.#runners()].map(itemOf);
-    const body = JSON.stringify({ ...this.#rest, time, runners: items });
+    const parts = [JSON.stringify({ ...this.#rest, time }).slice(0, -1), ',"runners":['];
+    for (let from = 0; from < items.length; from += AT_ONCE) {
+      // As thousands take long, input is handled in between.
+      if (from) await new Promise((resolve) => setTimeout(resolve));
+      // Somebody may no longer be seen, and the picture is made again.
+      if (this.#isWanted || this.#isForgotten) return;
+      const text = JSON.stringify(items.slice(from, from + AT_ONCE)).slice(1, -1);
+      parts.push(from ? "," : "", text);
+    }
+    const body = new Blob([...parts, "]}"]);
     const headers = { "Content-Type": "application/json", [KEPT]: String(Date.now()) };
     try {
       await cache.put(this.#first, new Response(body, { headers }));
@@ -102,7 +113,9 @@ export class Picture {
   // Return the first snapshot without its runners.
   async #read() {
     const response = await fetch(this.#first);
-    return response.ok ? { ...(await response.json()), runners: [] } : null;
+    if (!response.ok) return null;
+    const { runners: _, ...rest } = await response.json();
+    return rest;
   }
 
   /** Delete the picture, because the page's access has ended. */
