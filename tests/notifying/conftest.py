@@ -12,8 +12,10 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from runners.models import Checkpoint, Entry, Race, Runner, Subscription
+from runners.models.news import Kind
 from runners.notifying.notifier import Notifier
-from runners.notifying.subscribing import browser_subscribe
+from runners.notifying.subscribing import alerts_set, browser_subscribe
+from tests.notifying.news import PassTen, passed, send_all
 from tests.notifying.push import Browser, PushService, push_service
 
 
@@ -90,6 +92,26 @@ def entry(race: Race, bob: Runner) -> Entry:
 @pytest.fixture
 def ten(race: Race) -> Checkpoint:
     return Checkpoint.objects.create(race=race, name="10 km", distance=10_000)
+
+
+@pytest.fixture
+def alerted(subscription: Subscription, entry: Entry) -> Subscription:
+    """The subscription, to Bob's checkpoints."""
+    alerts_set(
+        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+    )
+    return subscription
+
+
+@pytest.fixture
+def pass_ten(notifier: Notifier, entry: Entry, ten: Checkpoint) -> PassTen:
+    """Returns what lets Bob pass 10 km, on a lap, and sends all notifications."""
+
+    def pass_and_send(lap: int = 1) -> None:
+        passed(entry, ten, lap)
+        send_all(notifier)
+
+    return pass_and_send
 
 
 @pytest.fixture

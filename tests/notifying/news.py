@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from django.utils import timezone
@@ -10,6 +11,8 @@ from runners.models import Checkpoint, Entry
 from runners.notifying.notifier import Notifier
 from runners.positions.storage import SplitChange, write_rows
 from runners.units.clock import milliseconds
+
+PassTen = Callable[..., None]
 
 
 def passed(

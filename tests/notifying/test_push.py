@@ -25,7 +25,7 @@ from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.positions.storage import SplitChange, StatusChange, write_rows
 from runners.units.clock import milliseconds
-from tests.notifying.news import passed, send_all
+from tests.notifying.news import PassTen, passed, send_all
 from tests.notifying.push import Browser, PushService, claims_of, push_service
 
 pytestmark = pytest.mark.django_db
@@ -34,19 +34,13 @@ DAY_S = 24 * 3_600
 
 
 def test_a_checkpoint_is_pushed_encrypted_and_signed(
-    subscription: Subscription,
+    alerted: Subscription,
     browser: Browser,
     service: PushService,
     notifier: Notifier,
-    entry: Entry,
-    ten: Checkpoint,
+    pass_ten: PassTen,
 ) -> None:
-    alerts_set(
-        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
-    )
-
-    passed(entry, ten)
-    send_all(notifier)
+    pass_ten()
 
     (post,) = service.posts
     assert post.path == "/push/bob"
@@ -65,9 +59,8 @@ def test_a_checkpoint_is_pushed_encrypted_and_signed(
 def test_the_signature_names_the_push_service(
     subscription: Subscription,
     service: PushService,
-    notifier: Notifier,
     entry: Entry,
-    ten: Checkpoint,
+    pass_ten: PassTen,
 ) -> None:
     with push_service() as other:
         other_subscription = browser_subscribe(
@@ -83,8 +76,7 @@ def test_the_signature_names_the_push_service(
                 runners=[entry.runner],
                 kinds=[Kind.CHECKPOINT],
             )
-        passed(entry, ten)
-        send_all(notifier)
+        pass_ten()
         audiences = [
             [claims_of(post.headers)["aud"] for post in each.posts]
             for each in (service, other)
@@ -109,14 +101,12 @@ def test_the_signature_is_valid_now_and_expires_within_a_day(
 def test_a_split_that_is_stored_twice_is_notified_once(
     subscription: Subscription,
     service: PushService,
-    notifier: Notifier,
     entry: Entry,
-    ten: Checkpoint,
+    pass_ten: PassTen,
 ) -> None:
     alerts_set(subscription=subscription, runners=[entry.runner], kinds=list(KINDS))
     for _ in range(2):
-        passed(entry, ten)
-        send_all(notifier)
+        pass_ten()
     assert len(service.posts) == 1
 
 
@@ -186,26 +176,21 @@ def test_no_news_is_stored_without_a_subscriber(entry: Entry, ten: Checkpoint) -
 def test_only_chosen_kinds_are_notified(
     subscription: Subscription,
     service: PushService,
-    notifier: Notifier,
     entry: Entry,
-    ten: Checkpoint,
+    pass_ten: PassTen,
 ) -> None:
     alerts_set(subscription=subscription, runners=[entry.runner], kinds=[Kind.FINISH])
-    passed(entry, ten)
-    send_all(notifier)
+    pass_ten()
     assert service.posts == []
 
 
 def test_a_checkpoint_an_hour_ago_is_no_news(
-    subscription: Subscription,
+    alerted: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(
-        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
-    )
     passed(entry, ten, minutes_ago=60)
     send_all(notifier)
     assert service.posts == []

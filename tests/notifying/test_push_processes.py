@@ -23,11 +23,8 @@ pytestmark = pytest.mark.django_db
 
 
 def test_two_processes_claim_different_deliveries(
-    subscription: Subscription, entry: Entry, ten: Checkpoint
+    alerted: Subscription, entry: Entry, ten: Checkpoint
 ) -> None:
-    alerts_set(
-        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
-    )
     now = milliseconds(timezone.now())
     write_rows(
         (), [SplitChange(entry.pk, ten.pk, lap, now, 2.0) for lap in range(1, 7)]
@@ -43,15 +40,12 @@ def test_two_processes_claim_different_deliveries(
 
 
 def test_deliveries_claimed_by_a_dead_process_are_sent_by_a_different_one(
-    subscription: Subscription,
+    alerted: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(
-        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
-    )
     passed(entry, ten)
     spread()
     claimed = Delivery.objects.claim(by_mail=False, most=9, lease=timedelta(seconds=-1))
@@ -62,16 +56,13 @@ def test_deliveries_claimed_by_a_dead_process_are_sent_by_a_different_one(
 
 @pytest.mark.django_db(transaction=True)
 def test_background_threads_send_and_end(
-    subscription: Subscription,
+    alerted: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
     settings: Settings,
 ) -> None:
-    alerts_set(
-        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
-    )
     notifier.start()
     try:
         passed(entry, ten)

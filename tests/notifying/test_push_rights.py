@@ -24,7 +24,7 @@ from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.positions.storage import StatusChange, write_rows
 from runners.units.clock import milliseconds
-from tests.notifying.news import passed, send_all
+from tests.notifying.news import PassTen, passed, send_all
 from tests.notifying.push import Browser, PushService
 
 pytestmark = pytest.mark.django_db
@@ -37,6 +37,7 @@ def test_a_subscriber_who_lost_the_right_is_not_notified(
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
+    pass_ten: PassTen,
 ) -> None:
     bob = entry.runner
     bob.visibility = Runner.Visibility.FOLLOWERS
@@ -46,8 +47,7 @@ def test_a_subscriber_who_lost_the_right_is_not_notified(
         push=browser.subscription, user=alice, session="", device="", language="en"
     )
     alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.CHECKPOINT])
-    passed(entry, ten)
-    send_all(notifier)
+    pass_ten()
     assert len(service.posts) == 1
 
     passed(entry, ten, 2)
@@ -61,9 +61,8 @@ def test_a_subscriber_who_lost_the_right_is_not_notified(
 def test_a_link_shows_a_private_runner_until_it_ends(
     subscription: Subscription,
     service: PushService,
-    notifier: Notifier,
     entry: Entry,
-    ten: Checkpoint,
+    pass_ten: PassTen,
 ) -> None:
     bob = entry.runner
     bob.visibility = Runner.Visibility.PRIVATE
@@ -74,12 +73,10 @@ def test_a_link_shows_a_private_runner_until_it_ends(
     alerts_set(
         subscription=subscription, runners=[bob], kinds=[Kind.CHECKPOINT], link=link
     )
-    passed(entry, ten)
-    send_all(notifier)
+    pass_ten()
     assert len(service.posts) == 1
     link.revoke()
-    passed(entry, ten, 2)
-    send_all(notifier)
+    pass_ten(2)
     assert len(service.posts) == 1
 
 
@@ -106,15 +103,12 @@ def test_an_unlisted_race_is_not_named(
 
 
 def test_a_stopped_alert_is_not_sent(
-    subscription: Subscription,
+    alerted: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(
-        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
-    )
     passed(entry, ten)
     spread()
     Alert.objects.all().delete()

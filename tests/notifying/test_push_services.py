@@ -19,7 +19,7 @@ from runners.notifying.sos import Call, sos_store
 from runners.notifying.subscribing import alerts_set
 from runners.positions.storage import SplitChange, write_rows
 from runners.units.clock import milliseconds
-from tests.notifying.news import passed, send_all
+from tests.notifying.news import PassTen, passed, send_all
 from tests.notifying.push import SILENT, PushService
 
 pytestmark = pytest.mark.django_db
@@ -32,19 +32,14 @@ def next_attempt() -> datetime:
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_gone_subscription_is_deleted(
-    subscription: Subscription,
+    alerted: Subscription,
     service: PushService,
     notifier: Notifier,
-    entry: Entry,
-    ten: Checkpoint,
+    pass_ten: PassTen,
     status: int,
 ) -> None:
-    alerts_set(
-        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
-    )
     service.statuses.append(status)
-    passed(entry, ten)
-    send_all(notifier)
+    pass_ten()
     assert not Subscription.objects.exists() and not Delivery.objects.exists()
     assert notifier.failed == {"gone": 1}
 
@@ -54,7 +49,7 @@ def test_a_subscription_at_a_private_address_is_deleted_in_production(
     subscription: Subscription,
     notifier: Notifier,
     entry: Entry,
-    ten: Checkpoint,
+    pass_ten: PassTen,
     settings: Settings,
     host: str,
 ) -> None:
@@ -63,23 +58,19 @@ def test_a_subscription_at_a_private_address_is_deleted_in_production(
         subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
     )
     Subscription.objects.update(endpoint=f"https://{host}/push")
-    passed(entry, ten)
-    send_all(notifier)
+    pass_ten()
     # Refused before connecting: a failed connection would be retried.
     assert notifier.failed == {"private": 1}
     assert not Subscription.objects.exists()
 
 
 def test_a_busy_service_is_retried_later(
-    subscription: Subscription,
+    alerted: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(
-        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
-    )
     service.statuses.append(503)
     service.headers["Retry-After"] = "90"
     passed(entry, ten)
@@ -94,20 +85,15 @@ def test_a_busy_service_is_retried_later(
 
 @pytest.mark.parametrize("wait", ["3600", "9" * 400])
 def test_a_delivery_that_would_be_too_late_is_given_up(
-    subscription: Subscription,
+    alerted: Subscription,
     service: PushService,
     notifier: Notifier,
-    entry: Entry,
-    ten: Checkpoint,
+    pass_ten: PassTen,
     wait: str,
 ) -> None:
-    alerts_set(
-        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
-    )
     service.statuses.append(503)
     service.headers["Retry-After"] = wait
-    passed(entry, ten)
-    send_all(notifier)
+    pass_ten()
     assert not Delivery.objects.exists()
     assert notifier.failed == {"busy": 1, "gave_up": 1}
 
@@ -133,14 +119,11 @@ def test_a_call_for_help_is_retried_for_hours_every_few_minutes(
 
 
 def test_an_unreachable_service_is_retried_after_a_delay(
-    subscription: Subscription,
+    alerted: Subscription,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(
-        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
-    )
     with socket.socket() as nobody_listens:
         nobody_listens.bind(("127.0.0.1", 0))
         port = nobody_listens.getsockname()[1]
@@ -153,15 +136,12 @@ def test_an_unreachable_service_is_retried_after_a_delay(
 
 
 def test_redirects_are_not_followed_and_refusals_end_a_subscription(
-    subscription: Subscription,
+    alerted: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(
-        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
-    )
     service.headers["Location"] = f"{service.url}/elsewhere"
     for number in range(notifier_module.MAX_FAILURES):
         service.statuses.append(302)
@@ -173,15 +153,12 @@ def test_redirects_are_not_followed_and_refusals_end_a_subscription(
 
 
 def test_deliveries_to_a_subscription_are_limited(
-    subscription: Subscription,
+    alerted: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(
-        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
-    )
     now = milliseconds(timezone.now())
     write_rows(
         (), [SplitChange(entry.pk, ten.pk, lap, now, 2.0) for lap in range(1, 31)]
@@ -196,7 +173,7 @@ def test_one_silent_endpoint_does_not_delay_its_whole_service(
     service: PushService,
     notifier: Notifier,
     entry: Entry,
-    ten: Checkpoint,
+    pass_ten: PassTen,
 ) -> None:
     """The endpoint of a stranger may be at the same service."""
     alerts_set(
@@ -205,8 +182,7 @@ def test_one_silent_endpoint_does_not_delay_its_whole_service(
     notifier.push_turn()
     notifier._silent[urlsplit(service.url).netloc] = {subscription.pk + 1}
     service.statuses.append(SILENT)
-    passed(entry, ten)
-    send_all(notifier)
+    pass_ten()
     assert notifier.failed == {"unreachable": 1}
     Delivery.objects.update(due_at=timezone.now())
     send_all(notifier)
@@ -220,7 +196,7 @@ def test_a_service_that_does_not_respond_is_skipped_except_for_calls_for_help(
     service: PushService,
     notifier: Notifier,
     entry: Entry,
-    ten: Checkpoint,
+    pass_ten: PassTen,
 ) -> None:
     alerts_set(
         subscription=subscription,
@@ -231,8 +207,7 @@ def test_a_service_that_does_not_respond_is_skipped_except_for_calls_for_help(
     host = urlsplit(service.url).netloc
     notifier._silent[host] = {subscription.pk + n for n in range(1, AWAY_AFTER)}
     service.statuses.append(SILENT)
-    passed(entry, ten)
-    send_all(notifier)
+    pass_ten()
     Delivery.objects.update(due_at=timezone.now())
     send_all(notifier)
     # The second attempt was not made.
