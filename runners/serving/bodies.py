@@ -12,6 +12,9 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
+# Addresses whose errors are JSON.
+JSON_SUFFIXES = (".json", ".geojson")
+
 MIB = 1024 * 1024
 # Reports of phones, files of watches, uploads of the race office and of its systems;
 # all other requests.
@@ -116,7 +119,7 @@ def _description(path: str, refusal: BodyRefused) -> tuple[bytes, bytes]:
             **{"code": CODES[status], "detail": text.strip(), "errors": []},
         }
         return b"application/problem+json", json.dumps(problem).encode()
-    if path.endswith(".json"):
+    if path.endswith(JSON_SUFFIXES):
         error = {"code": f"http.{status.value}", "detail": text.strip()}
         return b"application/json", json.dumps(error).encode()
     return b"text/plain; charset=utf-8", text.encode()

@@ -19,6 +19,8 @@ from django.views.debug import ExceptionReporter
 from django.views.defaults import page_not_found
 from redis.exceptions import RedisError
 
+from runners.serving.bodies import JSON_SUFFIXES
+
 logger = logging.getLogger(__name__)
 
 
@@ -35,7 +37,6 @@ class PlainExceptionReporter(ExceptionReporter):
         return SafeString("Something went wrong. It has been written to the log.\n")
 
 
-FOR_PROGRAMS = (".json", ".geojson")
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
@@ -44,7 +45,7 @@ def json_errors(get_response: GetResponse) -> GetResponse:
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)
-        if not (request.path.endswith(FOR_PROGRAMS) and is_page(response)):
+        if not (request.path.endswith(JSON_SUFFIXES) and is_page(response)):
             return response
         status = HTTPStatus(response.status_code)
         error = {"code": f"http.{status.value}", "detail": f"{status.phrase}."}

@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.utils.decorators import async_only_middleware
 
 from runners.quotas import network_of
+from runners.serving.bodies import JSON_SUFFIXES
 from runners.serving.turns import Turns
 
 # Two or three are enough to occupy the interpreter; the others wait for the database.
@@ -79,7 +80,7 @@ def _busy(request: HttpRequest) -> HttpResponse:
             },
             content_type="application/problem+json",
         )
-    elif request.path.endswith(".json"):
+    elif request.path.endswith(JSON_SUFFIXES):
         response = JsonResponse({"code": f"http.{status.value}", "detail": detail})
     else:
         response = HttpResponse(detail, content_type="text/plain")

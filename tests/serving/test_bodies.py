@@ -72,7 +72,11 @@ async def test_a_body_has_at_most_the_bytes_of_its_path(path: str, limit: int) -
 
 @pytest.mark.parametrize(
     ("path", "code"),
-    [("/api/v1/races", "body.too_large"), ("/live.json", "http.413")],
+    [
+        ("/api/v1/races", "body.too_large"),
+        ("/live.json", "http.413"),
+        ("/races/ten/course.geojson", "http.413"),
+    ],
 )
 async def test_programs_get_the_refusal_of_a_body_as_json(path: str, code: str) -> None:
     status, text = await answer_to(path, [b"a" * (bodies.limit_of(path) + 1)])
