@@ -23,11 +23,13 @@ from uvicorn.protocols.utils import get_client_addr, get_path_with_query_string
 from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
 )
+from websockets.frames import Frame
 from websockets.protocol import Protocol, State
 from websockets.speedups import apply_mask
 from websockets.streams import StreamReader
 from websockets.utils import accept_key
 
+from runners.live.close_codes import TOO_FAST
 from runners.live.socket_writer import EXTENSION, handle_none
 
 # Small kernel buffers, so that a stalled peer's backlog builds up in the outbox, where
@@ -44,6 +46,14 @@ QUIET_S = 0.3
 INBOX_LIMIT = 64
 # A single larger message pauses reading as well.
 SMALL_BYTES = 1024
+# Bytes that websockets' parser is given at a time: at most 700 frames, 15 ms.
+SLICE_BYTES = 4 * 1024
+# Pings, pongs and small fragments that a peer may send in a period. They reach no
+# session, so that no rate of its messages limits them.
+MAX_CONTROL_FRAMES = 100
+# The size of a ping or pong (RFC 6455, 5.5), and of what counts as a small fragment.
+MAX_CONTROL_BYTES = 125
+CONTROL_PERIOD_S = 10.0
 # First byte of an unfragmented text frame.
 PLAIN_TEXT = 0x81
 # The mask bit in a frame's second byte.
@@ -170,8 +180,11 @@ class FrameProtocol(WebSocketsSansIOProtocol):
     # The key of a handshake that was not parsed by websockets.
     _key = b""
     _broken = False
-    # The start of a plain frame that has not been received completely.
+    # What has to be parsed before the next data: the start of a plain frame that has
+    # not been received completely, or what came before reading paused.
     _rest = b""
+    _control_frames = 0
+    _control_since = 0.0
     # Whether websockets' parser is known to wait for the first byte of a message.
     _parser_waits = False
     _abort_timer: asyncio.TimerHandle | None = None
@@ -229,7 +242,10 @@ class FrameProtocol(WebSocketsSansIOProtocol):
     async def receive(self) -> ASGIReceiveEvent:
         if self.read_paused and self.queue.empty():
             self.read_paused = False
-            self.transport.resume_reading()
+            if self._rest:
+                self.data_received(b"")
+            if not self.read_paused:
+                self.transport.resume_reading()
         message: ASGIReceiveEvent = await self.queue.get()
         return message
 
@@ -286,9 +302,13 @@ class FrameProtocol(WebSocketsSansIOProtocol):
             data, self._rest = self._rest + data, b""
         if self._between_frames():
             data = self._parse_plain_frames(data)
-        if data:
+        while data and not self._broken:
+            if self.read_paused:
+                self._rest = data
+                break
             self._parser_waits = False
-            super().data_received(data)
+            super().data_received(data[:SLICE_BYTES])
+            data = data[SLICE_BYTES:]
 
     def _between_frames(self) -> bool:
         """Return whether websockets' parser waits for the first byte of a message."""
@@ -348,6 +368,28 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         if len(self.queue) >= INBOX_LIMIT and not self.read_paused:
             self.read_paused = True
             self.transport.pause_reading()
+
+    def handle_ping(self) -> None:
+        super().handle_ping()
+        self._count_control_frame()
+
+    def handle_pong(self, event: Frame) -> None:
+        super().handle_pong(event)
+        self._count_control_frame()
+
+    def handle_cont(self, event: Frame) -> None:
+        super().handle_cont(event)
+        if len(event.data) <= MAX_CONTROL_BYTES:
+            self._count_control_frame()
+
+    def _count_control_frame(self) -> None:
+        """Count a frame that no session sees; close the socket if they are too many."""
+        now = self.loop.time()
+        if now - self._control_since > CONTROL_PERIOD_S:
+            self._control_since, self._control_frames = now, 0
+        self._control_frames += 1
+        if self._control_frames > MAX_CONTROL_FRAMES and not self._broken:
+            self.close_with(TOO_FAST, "")
 
     def start_keepalive(self) -> None:
         super().start_keepalive()
@@ -414,10 +456,17 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         self.conn.send_close(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
+        if code == TOO_FAST:
+            # The peer's close frame would come after a flood that has to be parsed.
+            self._broken, self._rest = True, b""
+            self._close_when_quiet()
+            self._abort_soon()
         if self.read_paused:
             # Reads the peer's close frame, which ends the connection.
             self.read_paused = False
             self.transport.resume_reading()
+            if self._rest:
+                self.data_received(b"")
         self.close_timer = self.loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
 
     def _abort_soon(self) -> None:

@@ -237,6 +237,7 @@ async def test_nothing_is_read_for_a_while_after_a_refusal(
         await yield_to_others()
 
     monkeypatch.setattr(session, "COMMAND_BURST", 2.0)
+    monkeypatch.setattr(rate_limits, "time", SimpleNamespace(monotonic=lambda: 0.0))
     monkeypatch.setattr(asyncio, "sleep", sleep)
     ping = {"type": "websocket.receive", "text": '{"type": "ping"}'}
     messages = [{"type": "websocket.connect"}, *[ping] * 5]

@@ -7,7 +7,8 @@ import json
 import socket
 import urllib.request
 from asyncio.protocols import BaseProtocol
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import (
 )
 from uvicorn.server import ServerState
 
-from runners.live.server import FrameProtocol
+from runners.live.server import SLICE_BYTES, FrameProtocol
 from runners.serving.http import BoundedHttp
 from tests.clients import seed_client
 from tests.servers import Server
-from tests.waiting import eventually
+from tests.waiting import eventually, within
+from tests.websocket import frame
 
 
 def test_uvicorn_has_the_version_that_was_reviewed() -> None:
@@ -43,7 +45,10 @@ def test_uvicorn_has_the_version_that_was_reviewed() -> None:
         "frames",
         "handshake_complete",
         "handshake_initiated",
+        "handle_cont",
         "handle_parser_exception",
+        "handle_ping",
+        "handle_pong",
         "keepalive_timeout",
         "loop",
         "queue",
@@ -93,6 +98,7 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__({"peername": ("127.0.0.1", 5), "sockname": ("127.0.0.1", 8)})
         self.written = b""
+        self.paused = False
 
     def write(self, data: Any) -> None:
         self.written += data
@@ -105,6 +111,15 @@ class Transport(asyncio.Transport):
 
     def close(self) -> None:
         pass
+
+    def abort(self) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
 
     def set_write_buffer_limits(
         self, high: int | None = None, low: int | None = None
@@ -120,6 +135,17 @@ HANDSHAKE = (
 )
 
 
+def connect(application: Any, request: bytes) -> tuple[Transport, ServerState]:
+    """Serve a handshake; `protocol` of the transport receives what follows."""
+    config = Config(application, ws=FrameProtocol, ws_per_message_deflate=False)
+    config.load()
+    transport, state = Transport(), ServerState()
+    protocol = BoundedHttp(config, state, {})
+    protocol.connection_made(transport)
+    protocol.data_received(request)
+    return transport, state
+
+
 async def shake_hands(request: bytes) -> tuple[dict[str, Any], set[bytes]]:
     """Return the scope of a handshake, and the lines of its response."""
     scopes: list[dict[str, Any]] = []
@@ -128,12 +154,7 @@ async def shake_hands(request: bytes) -> tuple[dict[str, Any], set[bytes]]:
         scopes.append(scope)
         await send({"type": "websocket.accept", "subprotocol": "spectate.v1"})
 
-    config = Config(application, ws=FrameProtocol, ws_per_message_deflate=False)
-    config.load()
-    transport, state = Transport(), ServerState()
-    protocol = BoundedHttp(config, state, {})
-    protocol.connection_made(transport)
-    protocol.data_received(request)
+    transport, state = connect(application, request)
     await asyncio.gather(*state.tasks)
     transport.protocol.connection_lost(None)
     return scopes[0] if scopes else {}, set(transport.written.split(b"\r\n"))
@@ -167,6 +188,60 @@ async def test_websockets_refuses_handshakes_that_are_not_valid(
     scope, response = await shake_hands(HANDSHAKE.replace(old, new) + b"\r\n")
     assert not scope
     assert any(line.startswith(b"HTTP/1.1 " + status) for line in response)
+
+
+class Messages:
+    """An application that keeps what it receives, once it `may_read`."""
+
+    def __init__(self) -> None:
+        self.received: list[Any] = []
+        self.accepted, self.may_read = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        self.accepted.set()
+        await self.may_read.wait()
+        while not self.received or "code" not in self.received[-1]:
+            self.received.append(await receive())
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[FrameProtocol, Transport, Messages]]:
+    messages = Messages()
+    transport, state = connect(messages, HANDSHAKE + b"\r\n")
+    await within(messages.accepted.wait())
+    transport.written = b""
+    protocol = transport.protocol
+    assert isinstance(protocol, FrameProtocol)
+    yield protocol, transport, messages
+    messages.may_read.set()
+    protocol.connection_lost(None)
+    await within(asyncio.gather(*state.tasks))
+
+
+@pytest.mark.parametrize("kind", [0x89, 0x8A, 0x00], ids=["ping", "pong", "fragment"])
+async def test_a_flood_of_frames_that_reach_no_session_is_cut_off(kind: int) -> None:
+    """Parsing what one read returns would delay everybody by more than a second."""
+    async with connected() as (protocol, transport, _):
+        protocol.data_received(b"\x01\x80\0\0\0\0" if kind == 0 else b"")
+        protocol.data_received(bytes((kind, 0x80, 0, 0, 0, 0)) * 20_000)
+        pongs, close, rest = transport.written.rpartition(b"\x88\x02\x11\x4d")
+        assert close and not rest
+        # What was in the same slice has been answered at once.
+        assert len(pongs) <= 2 * (SLICE_BYTES // 6 + 1)
+
+
+async def test_what_is_not_parsed_while_reading_is_paused_keeps_its_order() -> None:
+    async with connected() as (protocol, transport, messages):
+        texts = ["x" * 2_000, *map(str, range(5_000))]
+        protocol.data_received(b"".join(frame(each.encode()) for each in texts))
+        assert transport.paused
+        # What was parsed before the pause; the rest costs nothing yet.
+        assert len(protocol.queue) < 1_000
+        messages.may_read.set()
+        await eventually(lambda: len(messages.received) == len(texts) + 1)
+        assert [each.get("text") for each in messages.received[1:]] == texts
+        assert not transport.paused
 
 
 @pytest.fixture(scope="module")
