@@ -10,7 +10,12 @@ from typing import Any, Literal, get_args
 import orjson
 from django.core.exceptions import RequestDataTooBig, ValidationError
 from django.db import IntegrityError, OperationalError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseNotModified,
+)
 from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError
 from ninja.errors import ValidationError as InvalidRequest
@@ -158,7 +163,7 @@ def problem_response(problem: Problem) -> HttpResponse:
 
 
 def _not_modified(request: HttpRequest, error: Any) -> HttpResponse:
-    return HttpResponse(status=304, headers={"ETag": str(error)})
+    return HttpResponseNotModified(headers={"ETag": str(error)})
 
 
 def _of_request(error: InvalidRequest) -> Problem:
