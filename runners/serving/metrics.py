@@ -59,11 +59,7 @@ def read_process(process: Process) -> list[Reading]:
         ("sockets", "Websockets that are open.", len(hub.sockets)),
         ("sockets_behind", "Websockets that do not keep up.", _behind(hub)),
         ("outbox_depth", "Positions queued for all sockets.", sum(waiting)),
-        (
-            "outbox_depth_most",
-            "The most for one socket.",
-            max(waiting, default=0),
-        ),
+        ("outbox_depth_most", "The most for one socket.", max(waiting, default=0)),
         ("groups", "Channel-layer groups that this process has joined.", hub.groups),
         ("follows", "Pairs of a follower and a runner.", hub.follows),
         ("whole_follows", "Pairs of a socket and a race.", process.topics.follows),
@@ -75,11 +71,7 @@ def read_process(process: Process) -> list[Reading]:
             hub.loss_detector.layer_lag,
         ),
         ("leaving", "1 while the process is draining.", admission.draining),
-        (
-            "overloaded",
-            "1 while new sockets are refused.",
-            admission.overloaded,
-        ),
+        ("overloaded", "1 while new sockets are refused.", admission.overloaded),
         ("recorder_waiting", "Fixes not committed yet.", recorder.waiting),
         (
             "oldest_unstored_seconds",
@@ -101,11 +93,7 @@ def read_process(process: Process) -> list[Reading]:
             hub.loss_detector.losses,
         ),
         ("notifications_queued", "Notifications queued.", notifier.queued),
-        (
-            "notifications_pushed",
-            "Web pushes sent.",
-            notifier.sent["push"],
-        ),
+        ("notifications_pushed", "Web pushes sent.", notifier.sent["push"]),
         ("notifications_mailed", "Mails sent.", notifier.sent["mail"]),
         ("webhooks_delivered", "Webhooks delivered.", process.webhooks.delivered),
         ("layer_dropped", "Events that the layer dropped.", hub.layer.dropped),

@@ -70,3 +70,17 @@ def page(context: BrowserContext) -> Iterator[LivePage]:
     page = LivePage(context.new_page())
     yield page
     assert page.errors == []
+
+
+@pytest.fixture
+def phone(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
+    """A phone whose browser allows geolocation."""
+    context = browser.new_context(
+        base_url=web_server.url,
+        viewport={"width": 390, "height": 844},
+        geolocation={"latitude": 53.35, "longitude": -6.33, "accuracy": 5},
+        permissions=["geolocation"],
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    yield context
+    context.close()

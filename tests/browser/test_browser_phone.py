@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -11,7 +10,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from runners.models import Position, RunnerToken
-from tests.browser.pages import PATIENCE_MS, LivePage, sign_in, without_map
+from tests.browser.pages import LivePage, sign_in, without_map
 from tests.factories.people import make_runner, make_user
 from tests.servers import Server
 
@@ -35,20 +34,6 @@ def make_rows() -> Rows:
 @pytest.fixture(scope="module")
 def rows(web_server: Server) -> Rows:
     return web_server.database(make_rows)
-
-
-@pytest.fixture
-def phone(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
-    """A phone whose browser allows geolocation."""
-    context = browser.new_context(
-        base_url=web_server.url,
-        viewport={"width": 390, "height": 844},
-        geolocation={"latitude": 53.35, "longitude": -6.33, "accuracy": 5},
-        permissions=["geolocation"],
-    )
-    context.set_default_timeout(PATIENCE_MS)
-    yield context
-    context.close()
 
 
 def move(page: Page, *steps: int) -> list[float]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from runners.models import Entry, Race
 from runners.preferences.runner_settings import sharing_pause
-from tests.browser.pages import PATIENCE_MS
 from tests.factories.people import make_office, make_runner, make_token
 from tests.servers import Server
 
@@ -55,17 +53,9 @@ def rows(web_server: Server) -> Rows:
 
 
 @pytest.fixture
-def phone(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
-    context = browser.new_context(
-        base_url=web_server.url,
-        viewport={"width": 390, "height": 844},
-        geolocation={"latitude": 53.35, "longitude": -6.33, "accuracy": 5},
-        permissions=["geolocation"],
-    )
-    context.set_default_timeout(PATIENCE_MS)
-    context.add_init_script(BAR)
-    yield context
-    context.close()
+def phone(phone: BrowserContext) -> BrowserContext:
+    phone.add_init_script(BAR)
+    return phone
 
 
 def hold(page: Page) -> None:
