@@ -91,8 +91,8 @@ GENERIC = App(frozenset({"GET", "POST"}), read, ok, json_error)
 def _check_names(items: Collection[Mapping[str, Any]], now: int) -> None:
     """Raise `FixError` if a request is not understood, or has too many fields.
 
-    It is not if it has no known field, half a place or a mistyped one, or only times of
-    unknown names. A call for help is not lost by that.
+    It is not if it has no known field, half a place or a mistyped one, only times of
+    unknown names, or a call for help of such a name. One with its name is not lost.
     """
     names = {name for fields in items for name in fields} - TOKEN
     if len(names) > MOST_FIELDS:
@@ -110,6 +110,17 @@ def _check_names(items: Collection[Mapping[str, Any]], now: int) -> None:
         )
     if "alarm" in names:
         return
+    calls = {
+        name
+        for fields in items
+        for name, value in fields.items()
+        if isinstance(value, str) and value[:4].lower() == "sos"
+    }
+    if calls:
+        raise FixError(
+            "message.invalid",
+            f"Name a call for help `alarm`; this is not known: {_listed(calls)}.",
+        )
     has_place = "location" in names or (names & {*LAT} and names & {*LNG})
     if not has_place and any(_is_like(name[:LONGEST_NAME], PLACE) for name in names):
         raise FixError(

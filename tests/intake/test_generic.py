@@ -53,6 +53,7 @@ def test_a_multipart_form_is_read() -> None:
         ("Latt=48&lonn=2&bat=50", "", "`Latt`, `bat`, `lonn`"),
         ('[{"latt": 48, "lng": 2}, {}]', "application/json", "`latt`, `lng`"),
         ("lat=48&lon=2&recorded=x", "", "`recorded`"),
+        ("lat=48&lon=2&alrm=SOS", "", "Name a call for help `alarm`.*`alrm`"),
         ('[{"lat": 48, "lon": 2, "ts": 1}]', "application/json", "`ts`"),
         (MULTIPART, "multipart/form-data", "boundary"),
         ("x", "multipart/form-data; boundary=Xy", "There is none"),
