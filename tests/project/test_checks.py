@@ -17,6 +17,7 @@ from django.contrib.staticfiles import finders
 from django.db.utils import ConnectionHandler
 from pytest_django import DjangoDbBlocker, Settings
 
+from runners.views.bundle import MAP_LIBRARY
 from spectate import checks
 from tests.servers import ROOT, clean_environment
 
@@ -61,7 +62,7 @@ def correct_settings(
     ]
     clear_finders()
     settings.STATIC_ROOT = tmp_path / "collected"
-    library = settings.STATIC_ROOT / checks.MAP_LIBRARY
+    library = settings.STATIC_ROOT / MAP_LIBRARY
     library.parent.mkdir(parents=True)
     library.touch()
     monkeypatch.setattr(resource, "getrlimit", lambda _: (100_000, 100_000))

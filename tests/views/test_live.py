@@ -333,7 +333,7 @@ def test_a_page_and_its_polls_share_a_read_of_the_race(
         clock.now += 5
         return read(race)
 
-    clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
+    clock: Any = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
     monkeypatch.setattr(topic_data, "time", clock)
     monkeypatch.setattr(topic_data, "_read", slow)
     # The last two have waited for the read of the first.
