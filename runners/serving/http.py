@@ -12,6 +12,7 @@ import asyncio
 from asyncio.transports import Transport
 from typing import ClassVar
 
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import (
     HttpToolsProtocol,
     RequestResponseCycle,
@@ -24,6 +25,13 @@ from runners.serving.bodies import BODY_TIMEOUT_S
 # Limits of a request's line and headers, in bytes and in number.
 HEAD_LIMIT = 64 * 1024
 HEADERS = 100
+# Requests that may wait for the response to an earlier one of their connection. Proxies
+# and browsers send none; 256 KiB of them would take 30 MiB.
+MAX_PIPELINED = 16
+# Chunks of a body: this many, and one more per so many bytes. What one read returns
+# can have 43,000 of one byte.
+MAX_CHUNKS = 1_000
+BYTES_PER_CHUNK = 64
 # How long a head may take, from the connection or from its first byte.
 HEAD_TIMEOUT_S = 20.0
 # How long a client may read nothing of a response that it has requested.
@@ -36,8 +44,8 @@ TOO_MANY = (
 )
 
 
-class HeadTooBig(Exception):
-    """More headers than any client sends; the parser answers 400."""
+class Excessive(Exception):
+    """More than any client sends; the parser answers 400."""
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -48,6 +56,9 @@ class BoundedHttp(HttpToolsProtocol):
     _in_head = True
     _in_body = False
     _head_bytes = 0
+    _body_bytes = _chunks = 0
+    # The request that is being answered.
+    _running: RequestResponseCycle | None = None
     # Limits the time of a head, or of a body.
     _patience: asyncio.TimerHandle | None = None
     # Limits how long the client may read nothing of a response.
@@ -64,7 +75,18 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self.pipeline.clear()
+        if self._running is not None:
+            # Of several requests, uvicorn tells only the last one, which has not begun.
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(
+        self, cycle: RequestResponseCycle, app: ASGI3Application
+    ) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def handle_websocket_upgrade(self) -> None:
         self._stop_waiting()
@@ -98,18 +120,28 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._body_bytes = self._chunks = 0
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self.headers) >= HEADERS:
-            raise HeadTooBig
+            raise Excessive
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_head, self._in_body = False, True
         self._cancel_patience()
         super().on_headers_complete()
+        if len(self.pipeline) > MAX_PIPELINED:
+            self.pipeline.clear()
+            raise Excessive
+
+    def on_body(self, body: bytes) -> None:
+        self._chunks += 1
+        self._body_bytes += len(body)
+        if self._chunks > MAX_CHUNKS + self._body_bytes // BYTES_PER_CHUNK:
+            raise Excessive
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._in_body = False

@@ -12,7 +12,7 @@ import uvicorn
 
 from bench import process
 from runners.serving import http
-from runners.serving.http import HEADERS, BoundedHttp
+from runners.serving.http import HEADERS, MAX_CHUNKS, MAX_PIPELINED, BoundedHttp
 from tests.servers import Server
 from tests.waiting import PATIENCE_S
 
@@ -36,6 +36,29 @@ def test_a_head_has_a_limited_number_of_headers(
     assert answer_to(uvicorn_server, most).startswith(b"HTTP/1.1 200 ")
     more = start + b"X: y\r\n" * HEADERS + b"\r\n"
     assert answer_to(uvicorn_server, more).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_connection_has_a_limited_number_of_waiting_requests(
+    uvicorn_server: Server,
+) -> None:
+    request = b"GET /runners/nobody/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    few = answer_to(uvicorn_server, request * MAX_PIPELINED)
+    assert few.startswith(b"HTTP/1.1 404 ")
+    many = answer_to(uvicorn_server, request * (2 * MAX_PIPELINED))
+    assert many.startswith(b"HTTP/1.1 400 ")
+    assert "Traceback" not in uvicorn_server.log
+
+
+def test_a_body_in_crumbs_is_refused(uvicorn_server: Server) -> None:
+    head = (
+        b"POST /sign-in/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+    )
+    crumbs = b"1\r\na\r\n" * (MAX_CHUNKS + 100)
+    refused = answer_to(uvicorn_server, head + b"\r\n" + crumbs + b"0\r\n\r\n")
+    assert refused.startswith(b"HTTP/1.1 400 ")
+    pieces = b"40\r\n" + b"a" * 64 + b"\r\n"
+    whole = head + b"\r\n" + pieces * (MAX_CHUNKS + 100) + b"0\r\n\r\n"
+    assert answer_to(uvicorn_server, whole).startswith(b"HTTP/1.1 403 ")
 
 
 @pytest.mark.parametrize(
