@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, TextIO
 
@@ -66,6 +66,52 @@ async def run_field(
         for place, starter in enumerate(field)
     ]
     random.shuffle(clients)
+    stopping, hurry = _stops(duration)
+
+    async with displayed(out, _line(clients, tally)):
+        tasks = [
+            asyncio.create_task(_run(client, OPENING_S * number / len(clients)))
+            for number, client in enumerate(clients)
+        ]
+        running = asyncio.gather(*tasks, return_exceptions=True)
+        await _either(running, stopping)
+        if not running.done():
+            for client in clients:
+                client.stop_recording()
+            await _either(running, hurry, within=LAST_ACKS_S)
+            running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+    return tally, sum(client.waiting for client in clients)
+
+
+async def _run(client: Client, wait: float) -> None:
+    await asyncio.sleep(wait)
+    await client.run()
+
+
+def _stops(duration: float | None) -> tuple[asyncio.Event, asyncio.Event]:
+    """Return what is set at the end or by a signal, and what by a second signal."""
+    stopping, hurry = asyncio.Event(), asyncio.Event()
+
+    def stop() -> None:
+        if stopping.is_set():
+            hurry.set()
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    if duration is not None:
+        loop.call_later(duration, stopping.set)
+    return stopping, hurry
+
+
+def _line(clients: Sequence[Client], tally: Tally) -> Callable[[float], str]:
+    """Return what describes the present state, with the seconds since it last did."""
     sent_before = 0
 
     def line(seconds: float) -> str:
@@ -83,41 +129,7 @@ async def run_field(
             text += f" · {refused:,} refused"
         return f"{text} · {tally.problem}" if tally.problem else text
 
-    stopping, hurry = asyncio.Event(), asyncio.Event()
-
-    def stop() -> None:
-        if stopping.is_set():
-            hurry.set()
-        stopping.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
-    if duration is not None:
-        loop.call_later(duration, stopping.set)
-
-    async def start(client: Client, wait: float) -> None:
-        await asyncio.sleep(wait)
-        await client.run()
-
-    async with displayed(out, line):
-        tasks = [
-            asyncio.create_task(start(client, OPENING_S * number / len(clients)))
-            for number, client in enumerate(clients)
-        ]
-        running = asyncio.gather(*tasks, return_exceptions=True)
-        await _either(running, stopping)
-        if not running.done():
-            for client in clients:
-                client.stop_recording()
-            await _either(running, hurry, within=LAST_ACKS_S)
-            running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-    for task in tasks:
-        if not task.cancelled():
-            task.result()
-    return tally, sum(client.waiting for client in clients)
+    return line
 
 
 def _first_place(
