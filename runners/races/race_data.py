@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
-from django.db.models import F, OuterRef, Subquery
+from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from runners.models import Entry, LatestPosition, Position, Race, Split
@@ -103,42 +104,10 @@ def rows_of(
     if runners is not None:
         entries = entries.filter(runner__in=runners)
         splits = splits.filter(entry__runner__in=runners)
-    split_times: dict[int, list[SplitTime]] = {}
-    for (
-        entry, checkpoint, number, time, uncertainty, by_hand, by_mat, by_file,
-    ) in splits.values_list(
-        "entry", "checkpoint", "pass_number", "time", "uncertainty", "by_hand",
-        "by_mat", "by_file",
-    ):  # fmt: skip
-        distance = ground.passes.get((checkpoint, number))
-        # A split whose pass no longer exists on the course is omitted, because its
-        # distance is unknown.
-        if distance is not None:
-            split_times.setdefault(entry, []).append(
-                SplitTime(
-                    checkpoint,
-                    number,
-                    distance,
-                    time.timestamp(),
-                    uncertainty,
-                    by_hand,
-                    by_file and not (by_hand or by_mat),
-                )
-            )
+    split_times = _split_times(splits, ground)
     start = {stop.pk for stop in ground.stops if stop.kind == "start"}
     finish = {stop.pk for stop in ground.stops if stop.kind == "finish"}
-    # The phone may have been in a different race since, or never in this one. A race
-    # gets no positions of runners who have not accepted their entry.
-    latest = {
-        runner: (progress, at, state == "off_course" and of)
-        for runner, progress, at, state, of in LatestPosition.objects.filter(
-            runner__in=entries.shown().values("runner"),
-            recorded_at__lte=race.ends,
-        ).values_list(
-            *("runner", "progress", "recorded_at"),
-            *("race_state__state__s", "race_state__entry"),
-        )
-    }
+    latest = _latest_of(entries.shown(), race)
     rows = []
     for (
         entry, runner, code, name, colour, bib, category, club, wave, gun, status,
@@ -179,6 +148,49 @@ def rows_of(
             )
         )
     return _with_last_certain(rows)
+
+
+def _split_times(splits: QuerySet[Split], ground: Ground) -> dict[int, list[SplitTime]]:
+    """Map entries to their splits whose pass the course still has."""
+    split_times: dict[int, list[SplitTime]] = {}
+    for (
+        entry, checkpoint, number, time, uncertainty, by_hand, by_mat, by_file,
+    ) in splits.values_list(
+        "entry", "checkpoint", "pass_number", "time", "uncertainty", "by_hand",
+        "by_mat", "by_file",
+    ):  # fmt: skip
+        distance = ground.passes.get((checkpoint, number))
+        if distance is not None:
+            split_times.setdefault(entry, []).append(
+                SplitTime(
+                    checkpoint,
+                    number,
+                    distance,
+                    time.timestamp(),
+                    uncertainty,
+                    by_hand,
+                    by_file and not (by_hand or by_mat),
+                )
+            )
+    return split_times
+
+
+def _latest_of(entries: QuerySet[Entry], race: Race) -> dict[int, tuple[Any, Any, Any]]:
+    """Map runners to their progress, its time, and the entry that is off course.
+
+    A race gets no positions of runners who have not accepted their entry.
+    """
+    # The phone may have been in a different race since, or never in this one.
+    return {
+        runner: (progress, at, state == "off_course" and of)
+        for runner, progress, at, state, of in LatestPosition.objects.filter(
+            runner__in=entries.values("runner"),
+            recorded_at__lte=race.ends,
+        ).values_list(
+            *("runner", "progress", "recorded_at"),
+            *("race_state__state__s", "race_state__entry"),
+        )
+    }
 
 
 def _by_distance(split: SplitTime) -> tuple[float, float]:

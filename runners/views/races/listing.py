@@ -140,7 +140,7 @@ def requested_listing(
     slug: str,
     user: int | None,
     *,
-    topic_name: bool = False,
+    whole: bool = False,
     bib: str | None = None,
     link: ShareLink | None = None,
 ) -> Listing:
@@ -174,7 +174,7 @@ def requested_listing(
         page = [ranked for ranked in ranked_rows if ranked.row.bib == bib]
     elif query.runners:
         page = [ranked for ranked in ranked_rows if ranked.row.code in query.runners]
-    elif topic_name:
+    elif whole:
         page = ranked_rows
     else:
         page = ranked_rows[query.first - 1 :][: query.rows]

@@ -132,7 +132,7 @@ def _json(request: HttpRequest, slug: str, user: int | None) -> bytes:
 def _csv(
     request: HttpRequest, slug: str, user: int | None, link: ShareLink | None = None
 ) -> bytes:
-    return as_csv(requested_listing(request, slug, user, topic_name=True, link=link))
+    return as_csv(requested_listing(request, slug, user, whole=True, link=link))
 
 
 def _in_language(language: str, make: Any, *about: Any) -> HttpResponse:
