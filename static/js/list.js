@@ -198,11 +198,11 @@ export class RunnerList {
    * @param {import("./groups.js").Group | null} group
    */
   #ranked(runners, group) {
-    const at = performance.now();
+    const time = performance.now();
     const known = this.#ranks;
-    const isOld = at - known.at >= RANK_EVERY_MS || runners.length !== known.runners;
+    const isOld = time - known.at >= RANK_EVERY_MS || runners.length !== known.runners;
     if (!isOld && group === known.group) return known;
-    const all = ranks(runners);
+    const [at, all] = isOld ? [time, ranks(runners)] : [known.at, known.all];
     const inGroup = group ? ranks(runners.filter(({ code }) => group.has(code))) : all;
     this.#ranks = { at, runners: runners.length, all, group, inGroup };
     return this.#ranks;

@@ -57,7 +57,7 @@ const list = new RunnerList({
   icons: page.icons,
   onPick: pick,
   onStar: star,
-  onSearch: () => (list.isServed || paused !== null ? draw() : showList(drawnRunners, shownTime())),
+  onSearch: showChosen,
 });
 
 const results = new Results({
@@ -99,7 +99,7 @@ let requestedRunners = new Set();
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let drawTimer;
 let drawnAt = 0; // by the page's running time
-/** @type {import("./store.js").Runner[]} those of the last draw: a search chooses among them */
+/** @type {import("./store.js").Runner[]} those of the last draw */
 let drawnRunners = [];
 // Estimated places, kept until the next second: thousands of them would delay a tap.
 /**
@@ -362,6 +362,12 @@ function draw() {
   setTimeout(() => paused === null && map?.show(onMap, { store, follows, selected, probable, finish, exactly }));
 }
 
+// A search or a group chooses among the runners of the last draw.
+function showChosen() {
+  if (list.isServed || paused !== null) draw();
+  else showList(drawnRunners, shownTime());
+}
+
 /** @param {import("./store.js").Runner[]} runners @param {number} now */
 function showList(runners, now) {
   list.render(runners, {
@@ -445,7 +451,11 @@ async function openGroups() {
   const { Groups } = await import("./groups.js");
   groups = new Groups({
     url: page.standings.replace("SLUG", page.race.slug), headers: shareHeaders(page.follow),
-    runners: () => [...store.runners.values()], follows, follow: star, onChange: draw,
+    runners: () => [...store.runners.values()], follows, follow: star,
+    onChange: () => {
+      showChosen();
+      drawSoon(); // the map
+    },
   });
 }
 
