@@ -306,6 +306,18 @@ def test_who_was_driven_to_the_finish_of_a_slow_phone_does_not_finish(
     assert state.status != "finished"
 
 
+def test_a_fast_runner_on_a_track_is_not_one_who_runs_a_lap_less_per_fix() -> None:
+    line = course((0, 0), *[(100, 0), (100, 100), (0, 100), (0, 0)] * 25)
+    ran = [
+        *((-62, 0), (35, 65), (147, 585), (271, 1_114), (390, 1_668), (516, 2_183)),
+        *((631, 2_747), (761, 3_432), (876, 3_938), (1_001, 4_469)),
+    ]
+    fixes = [Fix(GUN + 1000 * s, *line.point_at(distance)) for s, distance in ran]
+    _, seen = follow(guide(line), fixes)
+
+    assert seen[-1].progress == pytest.approx(4_469, abs=20)
+
+
 def test_the_errors_of_a_slow_phone_at_the_finish_do_not_hide_it() -> None:
     run = [(s, 2.5 * s, 0.0) for s in range(600, 4_201, 600)]
     stands = [(4_800, 11_716, 0), (5_460, 11_747, 0)]
