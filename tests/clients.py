@@ -56,15 +56,6 @@ class Client:
             return False
         return True
 
-    async def receive_all(self, seconds: float) -> list[Message]:
-        """Return every message that arrives within a time."""
-        received = []
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while True:
-                    received.append(json.loads(await self.connection.recv()))
-        return received
-
     async def received(self) -> list[Message]:
         """Return all messages that arrive before the reply to a ping.
 

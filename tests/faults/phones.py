@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 from clients.python.spectate_client import Publisher
+from tests.faults.peer import until
 from tests.faults.randomness import new_rng
 
 Place = tuple[float, float]
@@ -138,9 +139,4 @@ async def all_acked(phones: list[Phone], seconds: float) -> bool:
     """Stop the recording and return whether all fixes were acked in time."""
     for phone in phones:
         phone.stop_recording()
-    deadline = time.monotonic() + seconds
-    while not all(phone.done for phone in phones):
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(0.1)
-    return True
+    return await until(lambda: all(phone.done for phone in phones), seconds)

@@ -41,7 +41,6 @@ TYPED: tuple[Action, ...] = (
     *("typed follow", "typed snapshot", "typed publish", "typed list"),
 )
 PAGES: tuple[Action, ...] = ("page", "track", "home", "live.json")
-ACTIONS = SEED + TYPED + PAGES
 
 
 class Visitor(NamedTuple):
