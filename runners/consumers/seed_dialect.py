@@ -142,7 +142,7 @@ class Seed(Dialect):
     async def handle_any(self, command: dict[str, Any]) -> None:
         if command.get("initialRequest"):
             following = command.get("following")
-            self.session.limit_commands(following)
+            self.session.rates.limit_commands(following)
             if not isinstance(following, list):
                 raise CodedError(
                     "message.invalid", "`following` must be a list of ids."
@@ -152,7 +152,7 @@ class Seed(Dialect):
         elif "lat" in command or "lng" in command:
             await self.publish(command)
         else:
-            self.session.limit_commands()
+            self.session.rates.limit_commands()
             raise CodedError(
                 "message.invalid",
                 "Send an initialRequest, or a position with userId, lat and lng.",

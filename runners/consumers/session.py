@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import orjson
@@ -22,6 +20,7 @@ from runners import database
 from runners.consumers import handshake
 from runners.consumers.dialect import Dialect
 from runners.consumers.followed import Followed
+from runners.consumers.rates import Rates
 from runners.live.close_codes import (
     FRAME_TOO_BIG,
     INTERNAL_ERROR,
@@ -37,29 +36,22 @@ from runners.live.encoding.frames import Frames
 from runners.live.encoding.ids import RunnerIdError
 from runners.live.events import Event
 from runners.live.socket_writer import EXTENSION, AsgiWriter, SocketWriter
-from runners.positions.rate_limits import Bucket
 from runners.positions.track import Publisher
 from runners.positions.validation import FixError
 from runners.quotas import network_of
 from runners.recovery.backfill import read_again
 from runners.rights import access, token_lookup
 from runners.rights.access import AccessCheck, AccessDecision, Grant, Viewer
-from runners.serving.process import COMMAND_BURST, COMMANDS_PER_S, Process
+from runners.serving.process import Process
 from runners.subscriptions.topic import TopicName
 from runners.units.clock import now_ms
 from runners.units.errors import CodedError
 
 logger = logging.getLogger(__name__)
 
-# Messages refused for their rate, less those accepted since, before the socket is
-# closed.
-TOO_FAST_LIMIT = 100
 # How long the next messages of a socket wait after a refusal for their rate. Meanwhile
 # nothing is read from it: otherwise answering a flood takes a third of a core.
 PAUSE_S = 0.25
-# The burst of a new socket whose network has had many messages refused, so that it is
-# of no use to reconnect. A page names a few runners and races.
-NEWCOMER_BURST = 100.0
 # When a publisher may retry after the database was unavailable.
 STORE_RETRY_MS = 2_000
 
@@ -93,10 +85,9 @@ class Session:
         self.tasks: set[asyncio.Task[None]] = set()
         # The counts that include this socket: of its user, token and links.
         self.socket_counts: list[tuple[str, int]] = []
-        self.refused_by_rate: Counter[Bucket] = Counter()
+        self.rates = Rates(process, self.network, writer, self.outbox)
         self._silence_timer: asyncio.TimerHandle | None = None
         self._handling = False
-        self._is_too_fast = False
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Serve the socket until it closes."""
@@ -109,8 +100,8 @@ class Session:
             self.writer.on_texts = self.receive_texts
             while True:
                 message = await receive()
-                if self._is_too_fast:
-                    self._is_too_fast = False
+                if self.rates.is_too_fast:
+                    self.rates.is_too_fast = False
                     await asyncio.sleep(PAUSE_S)
                 if message["type"] == "websocket.disconnect":
                     self.writer.abandon()
@@ -183,7 +174,7 @@ class Session:
         limit = settings.SPECTATE_FRAME_LIMIT
         for text in texts:
             if (
-                self._is_too_fast
+                self.rates.is_too_fast
                 or len(text) > limit
                 or not self._dialect.handle_text(text)
             ):
@@ -231,10 +222,10 @@ class Session:
         try:
             command = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            self.limit_commands()
+            self.rates.limit_commands()
             raise CodedError("message.invalid", f"Not JSON: {error}.") from None
         if not isinstance(command, dict):
-            self.limit_commands()
+            self.rates.limit_commands()
             raise CodedError("message.invalid", "Send a JSON object.")
         return command
 
@@ -398,33 +389,13 @@ class Session:
 
     # -- rates and refusals
 
-    @cached_property
-    def command_limit(self) -> Bucket:
-        """The rate of messages, which starts with what the network has left."""
-        left = self.process.refused_commands.of(self.network).left
-        return Bucket(COMMANDS_PER_S, COMMAND_BURST, max(NEWCOMER_BURST, left))
-
-    def limit_commands(self, *named: object) -> None:
-        """Count a message and the items of these lists of it; raises `CodedError`."""
-        count = 1 + sum(len(names) for names in named if isinstance(names, list))
-        detail = "Too many messages at once. Send this one again later."
-        try:
-            self.limit_rate(self.command_limit, count, detail)
-        except CodedError:
-            self.count_refused(count)
-            raise
-
-    def count_refused(self, count: int) -> None:
-        """Count refused messages, or runners in one, against the network."""
-        self.process.refused_commands.of(self.network).drain(count)
-
     def limit_fixes(self, fixes: int) -> None:
         """Count fixes against the runner's rate; raises `CodedError`."""
         if self.viewer.token is None or self.publisher is None:
             return
         bucket = self.process.publish_limits.of(self.publisher.pk)
         try:
-            self.limit_rate(
+            self.rates.limit(
                 bucket,
                 fixes,
                 "Too many positions at once. Keep them and send them later.",
@@ -449,22 +420,6 @@ class Session:
         if refused and token is not None and self.publisher is not None:
             runner = self.publisher.pk
             self.process.pipeline.phone_activity.record(token, runner, refused=refused)
-
-    def limit_rate(self, bucket: Bucket, count: int, detail: str) -> None:
-        """Count against a rate; raises `CodedError`."""
-        wait = bucket.take(count)
-        if not wait:
-            # Of a flood, some are accepted after each pause.
-            if 0 < self.refused_by_rate[bucket] <= TOO_FAST_LIMIT:
-                self.refused_by_rate[bucket] -= 1
-            return
-        self.refused_by_rate[bucket] += 1
-        if self.refused_by_rate[bucket] > TOO_FAST_LIMIT:
-            self.outbox.close(TOO_FAST)
-        else:
-            # Without backpressure, what is sent meanwhile would fill the memory.
-            self._is_too_fast = self.writer.has_backpressure
-        raise CodedError("rate.limited", detail, after=math.ceil(wait * 1000))
 
     # -- tasks
 

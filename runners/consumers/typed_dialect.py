@@ -67,7 +67,7 @@ class Typed(Dialect):
 
     async def handle(self, command: Message) -> None:
         if not isinstance(command, Publish):
-            self.session.limit_commands(*command.named)
+            self.session.rates.limit_commands(*command.named)
         if isinstance(command, Refused):
             raise command.error
         await self.commands[type(command)](self, command)

@@ -20,7 +20,7 @@ from channels.db import database_sync_to_async
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from runners.consumers import session, speak
+from runners.consumers import rates, session, speak
 from runners.live.socket_writer import EXTENSION
 from runners.positions import rate_limits
 from runners.serving.process import COMMANDS_PER_S, Process
@@ -236,7 +236,7 @@ async def test_nothing_is_read_for_a_while_after_a_refusal(
         # Until the process has stopped: its tasks that sleep in a loop must yield.
         await yield_to_others()
 
-    monkeypatch.setattr(session, "COMMAND_BURST", 2.0)
+    monkeypatch.setattr(rates, "COMMAND_BURST", 2.0)
     monkeypatch.setattr(rate_limits, "time", SimpleNamespace(monotonic=lambda: 0.0))
     monkeypatch.setattr(asyncio, "sleep", sleep)
     ping = {"type": "websocket.receive", "text": '{"type": "ping"}'}

@@ -28,18 +28,18 @@ async def cheer(typed: Typed, command: Cheer) -> None:
     code = code_of(command.runner)
     try:
         text = cheering.cheer_text(command.text)
-        session.limit_rate(
+        session.rates.limit(
             typed.bucket("cheer", SOCKET_CHEERS_PER_S, SOCKET_BURST),
             1,
             "Too many cheers. Wait a moment and try again.",
         )
         pk = await database.read(cheering.cheered_runner, session.viewer, code)
-        session.limit_rate(
+        session.rates.limit(
             cheering.sender_limit(session.viewer, session.address, pk),
             1,
             "Too many cheers for this runner from you. Wait a moment.",
         )
-        session.limit_rate(
+        session.rates.limit(
             cheers_for.of(pk), 1, "This runner gets too many cheers. Try again later."
         )
     except CodedError as error:

@@ -26,7 +26,7 @@ async def sos(typed: Typed, command: Sos) -> None:
     if session.publisher is None:
         raise CodedError("token.required", "A call for help needs a runner's token.")
     call = _call_of(command)
-    session.limit_rate(
+    session.rates.limit(
         typed.bucket("sos", CALLS_PER_S, BURST),
         1,
         "Too many calls at once. The first ones were received.",

@@ -1,0 +1,70 @@
+"""The rates of one socket."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from functools import cached_property
+
+from runners.live.close_codes import TOO_FAST
+from runners.live.outbox import Outbox
+from runners.live.socket_writer import SocketWriter
+from runners.positions.rate_limits import Bucket
+from runners.serving.process import COMMAND_BURST, COMMANDS_PER_S, Process
+from runners.units.errors import CodedError
+
+# Messages refused for their rate, less those accepted since, before the socket is
+# closed.
+TOO_FAST_LIMIT = 100
+# The burst of a new socket whose network has had many messages refused, so that it is
+# of no use to reconnect. A page names a few runners and races.
+NEWCOMER_BURST = 100.0
+
+
+class Rates:
+    """Refuses what comes too fast, and closes the socket of a flood."""
+
+    def __init__(
+        self, process: Process, network: str, writer: SocketWriter, outbox: Outbox
+    ) -> None:
+        self._process, self._network = process, network
+        self._writer, self._outbox = writer, outbox
+        self._refused: Counter[Bucket] = Counter()
+        # Set after a refusal: nothing is read for a while.
+        self.is_too_fast = False
+
+    @cached_property
+    def _commands(self) -> Bucket:
+        """The rate of messages, which starts with what the network has left."""
+        left = self._process.refused_commands.of(self._network).left
+        return Bucket(COMMANDS_PER_S, COMMAND_BURST, max(NEWCOMER_BURST, left))
+
+    def limit_commands(self, *named: object) -> None:
+        """Count a message and the items of these lists of it; raises `CodedError`."""
+        count = 1 + sum(len(names) for names in named if isinstance(names, list))
+        detail = "Too many messages at once. Send this one again later."
+        try:
+            self.limit(self._commands, count, detail)
+        except CodedError:
+            self.count_refused(count)
+            raise
+
+    def count_refused(self, count: int) -> None:
+        """Count refused messages, or runners in one, against the network."""
+        self._process.refused_commands.of(self._network).drain(count)
+
+    def limit(self, bucket: Bucket, count: int, detail: str) -> None:
+        """Count against a rate; raises `CodedError`."""
+        wait = bucket.take(count)
+        if not wait:
+            # Of a flood, some are accepted after each pause.
+            if 0 < self._refused[bucket] <= TOO_FAST_LIMIT:
+                self._refused[bucket] -= 1
+            return
+        self._refused[bucket] += 1
+        if self._refused[bucket] > TOO_FAST_LIMIT:
+            self._outbox.close(TOO_FAST)
+        else:
+            # Without backpressure, what is sent meanwhile would fill the memory.
+            self.is_too_fast = self._writer.has_backpressure
+        raise CodedError("rate.limited", detail, after=math.ceil(wait * 1000))
