@@ -17,7 +17,7 @@ CODE = re.compile(r"[a-z]+\.[a-z_]+")
 # Texts that only look like codes: files, modules, and types of messages of ASGI, the
 # layer and webhooks.
 NO_CODE = re.compile(
-    r".+\.(css|csv|gpx|html|ico|js|json|mjs|pmtiles|py|txt|webmanifest|xml|svg|pem)"
+    r".+\.(css|csv|gpx|html|ico|js|json|mjs|pmtiles|py|ts|txt|webmanifest|xml|svg|pem)"
     r"|(daphne|django|http|hub|lifespan|runners|spectate|tests|uvicorn)\..+"
     r"|(websocket|whitenoise)\..+"
     r"|runner\.(late|note|position)"
