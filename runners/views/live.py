@@ -188,7 +188,8 @@ def live_page(
     response["Cache-Control"] = "private, no-store"
     if mode == "embed":
         response.xframe_options_exempt = True
-    if race and not link and not mode and not request.user.is_authenticated:
+    is_for_all = race is not None or "public" in follow
+    if is_for_all and not link and not mode and not request.user.is_authenticated:
         # The page's service worker may keep it (static/js/offline/worker.js).
         response["Spectate-Offline"] = "1"
     return response

@@ -462,7 +462,7 @@ async function openGroups() {
 // Not for accounts and share links: what they see must not outlive their rights here.
 async function keepPicture() {
   const { first } = page;
-  if (!page.race || !first || page.account || page.link || page.mode) return;
+  if (page.oneRunner || !first || page.account || page.link || page.mode) return;
   // It reads all files again, which would delay the map.
   await drawn;
   const { Picture } = await import("./offline/picture.js");

@@ -87,12 +87,16 @@ def progress_of(page: LivePage, code: str) -> float | None:
     return float(value) / (1000 if unit == "m" else 1)
 
 
-def make_finishers(slug: str) -> None:
+def make_finishers(slug: str, visibility: str = Runner.Visibility.RACE) -> None:
     """Make a race in which Ann and Bob have finished and Cleo has not."""
     race = make_race(slug=slug)
-    make_entry(race, f"ann-{slug}", "1", pace=0.2, category="W")
-    make_entry(race, f"bob-{slug}", "2", pace=0.21, category="M")
-    make_entry(race, f"cleo-{slug}", "3", pace=0.3, category="W")
+    for name, bib, pace, category in (
+        ("ann", "1", 0.2, "W"),
+        ("bob", "2", 0.21, "M"),
+        ("cleo", "3", 0.3, "W"),
+    ):
+        code = f"{name}-{slug}"
+        make_entry(race, code, bib, pace=pace, category=category, visibility=visibility)
 
 
 def end_race(slug: str) -> None:
@@ -183,10 +187,22 @@ KEPT_PAGES = """async () => {
 }"""
 
 
+KEPT_REPLAY = """async () => {
+  const {start} = JSON.parse(document.querySelector("#page").textContent).race;
+  const first = start - (start % 300_000);
+  return Boolean(await caches.match(`/races/kept/replay.json?from=${first}`));
+}"""
+
+KEPT_HOME = """async () => {
+  const kept = ["/", "/live.json?public=1"].map((url) => caches.match(url));
+  return (await Promise.all(kept)).every(Boolean);
+}"""
+
+
 def test_a_reload_without_a_connection_shows_the_last_picture(
     browser: Browser, web_server: Server
 ) -> None:
-    web_server.database(make_finishers, "kept")
+    web_server.database(make_finishers, "kept", "public")
     with proxy_to(web_server) as proxy:
         context = browser.new_context(base_url=proxy.url, locale="en-IE")
         without_map(context)
@@ -196,13 +212,26 @@ def test_a_reload_without_a_connection_shows_the_last_picture(
         html, picture = page.page.evaluate(KEPT_PAGES)
         # Names are in the picture only, which is replaced when somebody hides.
         assert "Cleo" not in html and "Cleo" in picture
+        page.page.click("#replay")
+        eventually(lambda: page.page.evaluate(KEPT_REPLAY))
+        page.page.goto("/")
+        eventually(lambda: page.page.evaluate(KEPT_HOME))
         with proxy.cut():
             page.page.reload()
-            expect(page.page.locator("#connection")).to_contain_text(
-                "What you see is from"
-            )
-            expect(page.row("cleo-kept")).to_be_visible()
+            expect_picture(page, "cleo-kept")
+            page.page.goto("/races/kept/#replay")
+            expect_picture(page, "cleo-kept")
+            # It waits at the start for the first minutes, which were shown before.
+            expect(page.page.locator("#player-words")).to_be_visible()
+            expect(page.page.locator("#player-words")).not_to_contain_text("0:00 ·")
         context.close()
+
+
+def expect_picture(page: LivePage, code: str) -> None:
+    """Expect the picture of an earlier time with a runner."""
+    connection = page.page.locator("#connection")
+    expect(connection).to_contain_text("What you see is from")
+    expect(page.row(code)).to_be_visible()
 
 
 def tail_of(page: LivePage) -> float:

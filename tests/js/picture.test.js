@@ -11,9 +11,10 @@ const wait = () => new Promise(setImmediate);
 /** A picture of a race with Ann, who has a phone, and Bob, with a storage that is watched. */
 function makePicture() {
   const kept = new Map();
-  const storage = { puts: [], blocked: null, error: null };
+  const storage = { puts: [], deleted: [], blocked: null, error: null };
   globalThis.fetch = async () => new Response(JSON.stringify({ races: [{ slug: "ten" }], runners: [] }));
   globalThis.caches = {
+    delete: async (name) => storage.deleted.push(name),
     open: async () => ({
       put: async (key, response) => {
         await storage.blocked;
@@ -66,7 +67,9 @@ test("a changed runner waits for the next picture, one who hides does not", asyn
   await receive({ kind: "runner", change: "changed", runner: { code: "ann", name: "Anna" } });
   await receive({ kind: "runner", change: "changed", runner: { code: "bob", fix: null } });
   assert.equal(storage.puts.length, 1);
+  assert.deepEqual(storage.deleted, []);
   await receive({ kind: "runner", change: "changed", runner: { code: "ann", fix: null } });
+  assert.deepEqual(storage.deleted, ["spectate-replay"]);
   assert.equal(storage.puts.length, 2);
   await receive({ kind: "runner", change: "removed", runner: "ann" });
   await receive({ kind: "access", reason: "private", runner: "bob" });

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 
 from runners.models import Entry, Position, Race, Runner, Wave
@@ -72,6 +73,14 @@ def test_a_replay_has_the_gun_of_each_wave(client: Client, race: Race) -> None:
     chunk = replay(client, START).json()
     assert chunk["guns"] == [milliseconds(START), milliseconds(gun)]
     assert [bob["gun"] for bob in chunk["runners"]] == [milliseconds(gun)]
+
+
+def test_only_anonymous_replays_may_be_kept_by_browsers(
+    client: Client, race: Race
+) -> None:
+    assert "Spectate-Offline" in replay(client, START).headers
+    client.force_login(User.objects.create_user("mum"))
+    assert "Spectate-Offline" not in replay(client, START).headers
 
 
 def test_a_replay_of_an_unlisted_race_is_unknown(client: Client, race: Race) -> None:

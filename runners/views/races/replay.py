@@ -45,7 +45,11 @@ async def replay_json(request: HttpRequest, slug: str) -> HttpResponse:
     """
     user = await request.auser()
     body = await database.read(_answer, request, slug, user.pk)
-    return await compressed(request, body)
+    response = await compressed(request, body)
+    if user.pk is None:
+        # The page's service worker may keep it (static/js/offline/worker.js).
+        response["Spectate-Offline"] = "1"
+    return response
 
 
 # -- in a thread of the database pool

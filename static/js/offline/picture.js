@@ -1,8 +1,10 @@
-// Keeps the last picture of a public race in this browser, for a reload without a
-// connection. The page reads it as its first snapshot.
+// Keeps the last picture of a public race, or of all public runners, in this browser, for a
+// reload without a connection. The page reads it as its first snapshot.
 
 const WORKER = new URL("../offline/worker.js", import.meta.url);
 const NAME = "spectate-picture";
+// The shown parts of replays, which the worker keeps.
+const REPLAYS = "spectate-replay";
 const KEPT = "Spectate-Kept";
 const EVERY_MS = 15_000;
 // Runners that are written in one task.
@@ -42,7 +44,7 @@ export class Picture {
   async start() {
     if (!("serviceWorker" in navigator && "caches" in globalThis)) return;
     const { pathname } = location;
-    await navigator.serviceWorker.register(WORKER, { scope: "/races/" });
+    await navigator.serviceWorker.register(WORKER, { scope: "/" });
     // The script of a worker is requested from the service worker of its own address.
     if (this.#map) {
       const { pathname: scope } = new URL(".", new URL(this.#map, location.href));
@@ -60,12 +62,13 @@ export class Picture {
 
   /**
    * Replace the picture at once if somebody in it, or where they were, may no longer be
-   * seen. Other changes wait for the next time.
+   * seen, and delete replays. Other changes wait for the next time.
    * @param {Record<string, any>} event after the store has processed it
    */
   async receive({ kind, change, runner }) {
     const isErased = kind === "runner" && runner?.fix === null && this.#placed.has(runner.code);
-    if (kind === "access" || (kind === "runner" && change === "removed") || isErased) await this.keep();
+    if (kind !== "access" && change !== "removed" && !isErased) return;
+    await Promise.all([this.keep(), caches.delete(REPLAYS)]);
   }
 
   /** Replace the kept picture, and once more if this was called meanwhile. */
@@ -125,6 +128,7 @@ export class Picture {
   }
 
   async #delete() {
+    await caches.delete(REPLAYS);
     await (await caches.open(NAME)).delete(this.#first);
   }
 }

@@ -1,6 +1,7 @@
-// The service worker of /races/ and of the map's own worker: without a connection, the page of a public race shows
-// its last picture. It keeps pages that the server marks, which have no account and no
-// secret link, without the rows of runners; picture.js keeps those (docs/privacy.md).
+// The service worker of live pages and of the map's own worker: without a connection, the page
+// of a public race, or of all public runners, shows its last picture, and the parts of the
+// replay that it has shown. It keeps what the server marks, which is for no account and no
+// secret link, and pages without the rows of runners; picture.js keeps those (docs/privacy.md).
 
 /** @typedef {Event & {waitUntil: (work: Promise<unknown>) => void}} OfflineEvent */
 /**
@@ -10,13 +11,16 @@
  */
 
 const PICTURES = "spectate-picture";
+const REPLAYS = "spectate-replay";
 const KEPT = "Spectate-Kept";
 const MARK = "Spectate-Offline";
 // Older pages and pictures are deleted: who was visible then may be hidden now.
 const MAX_AGE_MS = 6 * 3_600_000;
 // A connection that does not answer counts as none after this time.
 const NO_ANSWER_MS = 8_000;
-const RACE_PAGE = /^\/races\/[\w-]+\/$/;
+const LIVE_PAGE = /^\/(races\/[\w-]+\/)?$/;
+const FIRST = /^\?(race=[\w-]+|public=1)$/;
+const REPLAY = /^\/races\/[\w-]+\/replay\.json$/;
 const FILES = [/^\/words\//, /^\/races\/[\w-]+\/map\//];
 const STATIC = new URL("../../", location.href).pathname;
 const controller = /** @type {any} */ (globalThis);
@@ -32,9 +36,11 @@ addEventListener("fetch", (event) => {
   const url = new URL(request.url);
   // Requests behind a share link have this header.
   if (request.method !== "GET" || url.origin !== location.origin || request.headers.has("Spectate-Share")) return;
-  if (RACE_PAGE.test(url.pathname)) fetching.respondWith(answerOrKept(fetching, url.pathname, keepPage));
-  else if (url.pathname === "/live.json" && /^\?race=[\w-]+$/.test(url.search)) {
-    fetching.respondWith(answerOrKept(fetching, url.pathname + url.search, async () => {}));
+  const address = url.pathname + url.search;
+  if (LIVE_PAGE.test(url.pathname)) fetching.respondWith(answerOrKept(fetching, url.pathname, keepMarked));
+  else if (REPLAY.test(url.pathname)) fetching.respondWith(answerOrKept(fetching, address, keepMarked));
+  else if (url.pathname === "/live.json" && FIRST.test(url.search)) {
+    fetching.respondWith(answerOrKept(fetching, address, async () => {}));
   } else if (url.pathname.startsWith(STATIC) || FILES.some((files) => files.test(url.pathname))) {
     fetching.respondWith(answerOrKept(fetching, url.pathname, keepFile));
   }
@@ -64,7 +70,7 @@ async function answerOrKept(event, key, keep) {
 
 /** @param {string} key */
 async function kept(key) {
-  const cache = await caches.open(PICTURES);
+  const cache = await cacheOf(key);
   const found = await cache.match(key);
   const at = found?.headers.get(KEPT);
   if (!at || Date.now() - Number(at) < MAX_AGE_MS) return found;
@@ -77,19 +83,24 @@ async function keepFile(key, response) {
   if (response.ok && !response.redirected) await (await caches.open(PICTURES)).put(key, response);
 }
 
-// A page that may not be kept any more is deleted.
+// A page or a part of a replay. What may not be kept any more is deleted.
 /** @param {string} key @param {Response} response @param {string} search */
-async function keepPage(key, response, search) {
-  const cache = await caches.open(PICTURES);
+async function keepMarked(key, response, search) {
+  const cache = await cacheOf(key);
   if (!response.ok || !response.headers.has(MARK)) {
     if (response.status < 500) await cache.delete(key);
     return;
   }
   // A page of a shared runner has their name in its preview.
-  if (search) return;
-  const html = (await response.text()).replace(/(<ul class="rows">)[\s\S]*?(<\/ul>)/, "$1$2");
+  if (!key.endsWith(search)) return;
+  const text = (await response.text()).replace(/(<ul class="rows">)[\s\S]*?(<\/ul>)/, "$1$2");
   const headers = new Headers(response.headers);
   for (const name of ["Content-Encoding", "Content-Length"]) headers.delete(name);
   headers.set(KEPT, String(Date.now()));
-  await cache.put(key, new Response(html, { headers }));
+  await cache.put(key, new Response(text, { headers }));
+}
+
+/** @param {string} key */
+function cacheOf(key) {
+  return caches.open(key.includes("/replay.json") ? REPLAYS : PICTURES);
 }
