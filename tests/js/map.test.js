@@ -153,19 +153,19 @@ test("a ring has the radius of the accuracy, and only if that is large", () => {
 });
 
 test("a label that the edge of the map would cut off is on the other side", () => {
-  const checkpoints = [0, 0.01].map((lng, id) => (
-    { id, name: "Bridge", kind: id ? "finish" : "start", distance: 1000 * id, lat: 0, lng }
+  const checkpoints = [0, 0.01, 0.02].map((lng, id) => (
+    { id, name: "15 km", kind: ["start", "split", "finish"][id], distance: 1000 * id, lat: 0, lng }
   ));
-  const marks = courseMarks([{ line: [[0, 0], [0.01, 0]], length: 1000, checkpoints }]);
-  const sides = () => marks.features.filter(({ properties }) => properties.name)
-    .map(({ properties }) => properties.isLeft);
-  const roomOf = ([lng]) => 100 - 5000 * lng;
+  const marks = courseMarks([{ line: [[0, 0], [0.02, 0]], length: 2000, checkpoints }]);
+  const sides = () => marks.features.filter(({ properties }) => properties.name === "15 km")
+    .map(({ properties }) => properties.side);
+  const roomOf = ([lng]) => ({ left: 10 + 5000 * lng, right: 110 - 5000 * lng });
   assert.equal(labelsInView(marks, roomOf), true);
-  assert.deepEqual(sides(), [false, true]);
+  assert.deepEqual(sides(), ["right", "any", "left"]);
   assert.equal(labelsInView(marks, roomOf), false);
   // A point outside of the map has its label where it was.
-  labelsInView(marks, () => -1);
-  assert.deepEqual(sides(), [false, false]);
+  labelsInView(marks, () => ({ left: -1, right: 300 }));
+  assert.deepEqual(sides(), ["any", "any", "any"]);
 });
 
 test("followed runners who stand still cost no new picture", async () => {

@@ -51,18 +51,20 @@ export function courseMarks(races, unit = KILOMETRE_M) {
 }
 
 /**
- * Set on which side of its point each label is. Returns whether any has changed.
+ * Set on which side of its point each label has to be. Returns whether any has changed.
  * @param {Marks} marks
- * @param {(at: LngLat) => number} roomOf px to the right of a point
+ * @param {(at: LngLat) => {left: number, right: number}} roomOf px beside a point
  */
 export function labelsInView(marks, roomOf) {
   let changed = false;
   for (const { geometry, properties } of marks.features) {
     if (!properties.name) continue;
-    const room = roomOf(/** @type {LngLat} */ (geometry.coordinates));
-    const isLeft = room >= 0 && room < LABEL_GAP_PX + CHARACTER_PX * properties.name.length;
-    changed ||= isLeft !== properties.isLeft;
-    properties.isLeft = isLeft;
+    const { left, right } = roomOf(/** @type {LngLat} */ (geometry.coordinates));
+    const width = LABEL_GAP_PX + CHARACTER_PX * properties.name.length;
+    const isOutside = left < 0 || right < 0;
+    const side = isOutside ? "any" : right < width ? "left" : left < width ? "right" : "any";
+    changed ||= side !== properties.side;
+    properties.side = side;
   }
   return changed;
 }
@@ -116,7 +118,7 @@ function places({ line, checkpoints }) {
     if (!kinds.has("start")) places.unshift({ name: gettext("Start"), at: line[0] });
     if (!kinds.has("finish")) places.push({ name: gettext("Finish"), at: line[line.length - 1] });
   }
-  return together(places).map(({ name, at }) => point(at, { name, isLeft: false }));
+  return together(places).map(({ name, at }) => point(at, { name, side: "any" }));
 }
 
 /**

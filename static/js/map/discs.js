@@ -1,4 +1,5 @@
-// Images for the map: the disc with a bib, and the wedge that shows the heading.
+// Images for the map: the disc with a bib, the wedge that shows the heading, and the
+// square of a heap of runners.
 
 import { textOn } from "../format.js";
 
@@ -6,6 +7,8 @@ const DISC_PX = 30; // across
 const HALO_PX = 2;
 const RING_PX = 2; // around the selected one
 const WEDGE_PX = 64; // across: the disc and the tip beyond it
+const HEAP_PX = 22;
+const HEAP_CORNER_PX = 6;
 // The pixel ratio of images, for sharp text on any screen.
 const RATIO = 2;
 const FONT = "system-ui, sans-serif";
@@ -52,6 +55,25 @@ export function removeDiscs(map) {
   for (const name of map.listImages()) {
     if (/^(disc|wedge) /.test(name)) map.removeImage(name);
   }
+}
+
+/**
+ * Add or replace the image of a heap of runners. It is no disc, so that its count is not
+ * read as a bib or a distance.
+ * @param {import("maplibre-gl").Map} map
+ * @param {Tokens} tokens
+ */
+export function showHeaps(map, tokens) {
+  const context = canvas(HEAP_PX + 2 * RING_PX);
+  context.beginPath();
+  context.roundRect(RING_PX, RING_PX, HEAP_PX, HEAP_PX, HEAP_CORNER_PX);
+  context.fillStyle = tokens.surface;
+  context.fill();
+  context.lineWidth = RING_PX;
+  context.strokeStyle = tokens.muted;
+  context.stroke();
+  if (map.hasImage("heap")) map.updateImage("heap", pixels(context));
+  else map.addImage("heap", pixels(context), { pixelRatio: RATIO });
 }
 
 /** @param {Disc} disc @param {Tokens} tokens */

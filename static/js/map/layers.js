@@ -9,10 +9,12 @@ const KILOMETRES = [
   [1, 12.5],
 ];
 const BOLD = ["system-ui", "sans-serif", "bold"];
-// The anchors of labels to the right and to the left of a checkpoint, tried in order.
+// The anchors of labels on any side of a checkpoint, to the left and to the right of it,
+// tried in order.
 const LABEL_SIDES = [
-  ["checkpoint-labels", false, ["left", "right", "top", "bottom"]],
-  ["checkpoint-labels-left", true, ["right", "top", "bottom"]],
+  ["checkpoint-labels", "any", ["left", "right", "top", "bottom"]],
+  ["checkpoint-labels-left", "left", ["right", "top", "bottom"]],
+  ["checkpoint-labels-right", "right", ["left", "top", "bottom"]],
 ];
 
 /** @type {Record<string, import("maplibre-gl").GeoJSONSourceSpecification>} */
@@ -156,18 +158,6 @@ export function layers(tokens) {
         "circle-stroke-width": 1.5,
       },
     },
-    {
-      id: CLUSTERS,
-      type: "circle",
-      source: "crowd",
-      filter: ["has", "point_count"],
-      paint: {
-        "circle-radius": ["step", ["get", "point_count"], 11, 20, 14, 100, 18],
-        "circle-color": tokens.surface,
-        "circle-stroke-color": tokens.muted,
-        "circle-stroke-width": 2,
-      },
-    },
     ...KILOMETRES.map(([every, minzoom]) => ({
       id: `kilometre-labels-${every}`,
       type: "symbol",
@@ -183,11 +173,11 @@ export function layers(tokens) {
       },
       paint: { "text-color": tokens.muted, ...halo },
     })),
-    ...LABEL_SIDES.map(([id, isLeft, anchors]) => ({
+    ...LABEL_SIDES.map(([id, side, anchors]) => ({
       id,
       type: "symbol",
       source: "marks",
-      filter: ["all", ["has", "name"], ["==", ["get", "isLeft"], isLeft]],
+      filter: ["all", ["has", "name"], ["==", ["get", "side"], side]],
       layout: {
         "text-field": ["get", "name"],
         "text-font": BOLD,
@@ -215,16 +205,19 @@ export function layers(tokens) {
       paint: { "text-color": tokens.text, ...halo },
     },
     {
-      id: "crowd-counts",
+      id: CLUSTERS,
       type: "symbol",
       source: "crowd",
       filter: ["has", "point_count"],
       layout: {
+        "icon-image": "heap",
+        "icon-size": ["step", ["get", "point_count"], 1, 20, 1.25, 100, 1.6],
+        "icon-allow-overlap": true,
         "text-field": ["get", "point_count_abbreviated"],
         "text-font": BOLD,
         "text-size": 12,
         "text-allow-overlap": true,
-        // The radius of a disc, which keeps other labels away from it.
+        // Keeps other labels away from the square.
         "text-padding": 7,
       },
       paint: { "text-color": tokens.text },

@@ -8,6 +8,7 @@ import { Anchored } from "./anchored.js";
 import { Camera } from "./camera.js";
 import { courseLines, courseMarks, KILOMETRE_M, labelsInView } from "./course.js";
 import { Crowd } from "./crowd.js";
+import { showHeaps } from "./discs.js";
 import { layers, SOURCES } from "./layers.js";
 import { readTokens } from "./style.js";
 
@@ -82,6 +83,7 @@ export class LiveMap {
     this.#camera = new Camera(map, options.onCamera);
     for (const [id, source] of Object.entries(SOURCES)) map.addSource(id, source);
     for (const layer of layers(this.#tokens)) map.addLayer(layer);
+    showHeaps(map, this.#tokens);
     this.#crowd = new Crowd(map);
     this.#callout = new Anchored(map, find("#callout"));
     this.#openPointing();
@@ -222,15 +224,16 @@ export class LiveMap {
     this.#courses = races.flatMap(({ line }) => line);
   }
 
-  // Labels are to the right of their checkpoints, unless the map's edge or its buttons
-  // would cut them off there.
+  // Labels are beside their checkpoints where neither the map's edge nor its buttons would
+  // cut them off: the rest of "15 km" is "5 km".
   #keepLabelsInView() {
     if (!this.#marks) return;
     const { right } = this.#map.getContainer().getBoundingClientRect();
     const buttons = find(".controls").getBoundingClientRect();
     const changed = labelsInView(this.#marks, (at) => {
       const { x, y } = this.#map.project(at);
-      return (y > buttons.top && y < buttons.bottom ? buttons.left : right) - x;
+      const edge = y > buttons.top && y < buttons.bottom ? buttons.left : right;
+      return { left: x, right: edge - x };
     });
     if (changed) this.#source("marks").setData(this.#marks);
   }
@@ -299,6 +302,7 @@ export class LiveMap {
         this.#map.setPaintProperty(id, /** @type {any} */ (name), value);
       }
     }
+    showHeaps(this.#map, this.#tokens);
     this.#followed?.repaint(this.#tokens);
   }
 }
