@@ -1,6 +1,6 @@
 """Answers to a crowd that asks when its runners pass a place.
 
-All requests of 50 ms share a read, which begins after the last of them. What everybody
+All requests of 100 ms share a read, which begins after the last of them. What everybody
 may see of a race is read once per second, and usually again by the first read after a
 right has changed: one that timed out may still store an older state, for a second.
 Predictions are renewed beside the requests, so that hardly any waits for one.
@@ -41,7 +41,7 @@ from runners.units.errors import CodedError
 MAX_NAMED = 100
 MAX_COMING = 50
 # The least time between two reads for requests without an account.
-READ_EVERY_S = 0.05
+READ_EVERY_S = 0.1
 # How long a field is used while no right changes: those that end by the clock.
 FIELD_AGE_S = 1.0
 # The time between two rounds that renew predictions, and the runners of one call.

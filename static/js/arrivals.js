@@ -3,9 +3,10 @@
 import { requestNamed } from "./named.js";
 
 // How long to wait with the next request: a share of the time until the runner arrives,
-// within limits. A place that is passed, or far away, changes little.
+// within limits. A place that is far away changes little, one that is passed hardly ever.
 const EVERY_MS = 20_000;
-const LONGEST_MS = 120_000;
+const LONGEST_MS = 180_000;
+const PASSED_EVERY_MS = 600_000;
 const SHARE = 0.2;
 // Where silent runners are becomes less certain with time.
 const SILENT_EVERY_MS = 60_000;
@@ -100,7 +101,7 @@ export class Arrivals {
   tidy(time) {
     for (const [key, kept] of this.#kept) {
       for (const [code, { askedAt }] of kept) {
-        if (time - askedAt > 2 * LONGEST_MS) kept.delete(code);
+        if (time - askedAt > 2 * PASSED_EVERY_MS) kept.delete(code);
       }
       if (kept.size === 0) this.#kept.delete(key);
     }
@@ -157,7 +158,8 @@ function waitOf(passes, probable, time) {
   const isSilent = probable || passes.some(({ status }) => ["silent", "off_course"].includes(status));
   const ahead = passes.filter(({ status }) => status === "expected");
   const left = ahead.map(({ at }) => SHARE * ((at ?? time) - time));
-  const longest = isSilent ? SILENT_EVERY_MS : LONGEST_MS;
+  const isOver = passes.length > 0 && passes.every(({ status }) => status === "passed");
+  const longest = isSilent ? SILENT_EVERY_MS : isOver ? PASSED_EVERY_MS : LONGEST_MS;
   return Math.max(EVERY_MS, Math.min(longest, ...left));
 }
 

@@ -286,3 +286,26 @@ def send_text(sock: socket.socket, text: str) -> None:
     payload = text.encode()
     assert len(payload) < 126
     sock.sendall(bytes((0x81, 0x80 | len(payload))) + b"\0\0\0\0" + payload)
+
+
+async def test_the_access_log_has_no_lines_of_what_crowds_ask_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        length = [(b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        await send({"type": "http.response.body"})
+
+    config = Config(application, log_config=None)
+    config.load()
+    state = ServerState()
+    caplog.set_level("INFO", "uvicorn.access")
+    protocol = BoundedHttp(config, state, {})
+    protocol.connection_made(Transport())
+    # A proxy sends requests of several viewers on one connection.
+    for path in ("/races/ten/eta.json?at=5", "/a", "/live.json", "/b?x=/eta.json"):
+        protocol.data_received(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await asyncio.gather(*state.tasks)
+    protocol.connection_lost(None)
+    logged = [record.getMessage().split()[3] for record in caplog.records]
+    assert logged == ["/a", "/b?x=/eta.json"]
