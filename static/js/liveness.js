@@ -9,6 +9,8 @@ const LIMITS = [
   { state: "delayed", until: 120_000 },
   { state: "stale", until: 600_000 },
 ];
+// The states of runners whose race has ended.
+export const FINAL = new Set(["finished", "dnf", "dns", "dsq"]);
 
 /**
  * `time`: a finisher's time in ms, where known; `isOver`: the runner's race has ended;
@@ -29,14 +31,15 @@ export function liveness(t, now) {
 
 /**
  * Return a row's `data-state`: `finished`, `estimated` between two mats, or the liveness of
- * the last fix.
+ * the last fix. Whoever is out of the race is not live, whatever their phone sends.
  * @param {Seen} runner
  * @param {number} now
  */
 export function dataState({ state, fix, estimated }, now) {
   if (state === "finished") return "finished";
   if (estimated) return estimated.isGivenUp ? "lost" : "estimated";
-  return liveness(fix?.t ?? null, now);
+  const current = liveness(fix?.t ?? null, now);
+  return FINAL.has(state ?? "") && current !== "lost" ? "stale" : current;
 }
 
 /** @type {Record<string, string>} */
@@ -55,9 +58,6 @@ const RACE_WORDS = {
   dns: gettext("Did not start"),
   dsq: gettext("Disqualified"),
 };
-
-// The states of runners whose race has ended.
-export const FINAL = new Set(["finished", "dnf", "dns", "dsq"]);
 
 /**
  * Return the icon and the text of a runner's state.

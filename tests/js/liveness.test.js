@@ -59,6 +59,9 @@ test("over means over for a runner who has not finished", () => {
   assert.equal(describe(bob(0), NOW, { isReplay: true }).words, "Running");
   const out = bob(4000, { state: "dnf" });
   assert.equal(describe(out, NOW, { isOver: true }).words, "Did not finish, seen 4 s ago");
+  // Their phone is live, they are not. Far away after an hour, they do not widen the map.
+  assert.deepEqual([dataState(out, NOW), describe(out, NOW).shape], ["stale", "stale"]);
+  assert.equal(dataState(bob(3_600_000, { state: "dnf" }), NOW), "lost");
 });
 
 test("a finisher's time is shown where it is known", () => {
