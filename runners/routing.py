@@ -1,9 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
-
-from channels.routing import URLRouter
-from django.urls import re_path
 
 from runners.consumers import refuse, speak
 from runners.intake.endpoint import PREFIX, intake
@@ -13,13 +11,14 @@ from runners.serving.liveness import healthz
 from runners.views.live_json import with_live_json
 from runners.views.races.eta import with_arrivals
 
-# Channels routes ASGI applications by Django's patterns, whose types expect views.
-_speak: Any = speak
-_refuse: Any = refuse
 
-websocket_application = URLRouter(
-    [re_path(r"^(?:ws/)?$", _speak), re_path("", _refuse)]
-)
+def websocket_application(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+    """Serve the websocket at / and /ws/.
+
+    Channels' router would keep a coroutine and a copy of the scope for each socket.
+    """
+    path = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/")
+    return (speak if path in ("", "ws/") else refuse)(scope, receive, send)
 
 
 def http_application(pages: Any) -> Any:

@@ -97,6 +97,8 @@ class Session:
         monitor.sockets.add(self)
         try:
             await self.connect(send)
+            # They would take 1 KiB for as long as the socket is open.
+            self.scope["headers"] = ()
             self.writer.on_texts = self.receive_texts
             while True:
                 message = await receive()

@@ -63,6 +63,9 @@ KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 SUBPROTOCOL = re.compile(rb"[\w.-]+")
 
 Headers = list[tuple[bytes, bytes]]
+# `writable` of the sockets that have never been behind: an event takes 0.7 KiB.
+NEVER_PAUSED = asyncio.Event()
+NEVER_PAUSED.set()
 
 
 class TransportWriter:
@@ -176,6 +179,13 @@ def usual_key(method: str, url: bytes, headers: Headers) -> bytes | None:
 class FrameProtocol(WebSocketsSansIOProtocol):
     """Uvicorn's protocol with the extension; a stalled peer cannot block it."""
 
+    # With more than 30 other attributes, instances do not share the keys of their
+    # `__dict__`: 1.3 KiB more per socket.
+    __slots__ = (
+        *("close_sent", "conn", "disconnected", "frames", "loop", "queue"),
+        *("read_paused", "scope", "transport", "writable", "writer"),
+        *("last_ping_rtt", "ping_sent_at"),
+    )
     writer: TransportWriter
     # The key of a handshake that was not parsed by websockets.
     _key = b""
@@ -192,6 +202,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.queue: Any = Inbox()
+        self.writable = NEVER_PAUSED
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
@@ -285,7 +296,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        super().pause_writing()
+        self.writable = asyncio.Event()
         self.writer.behind = True
 
     def resume_writing(self) -> None:

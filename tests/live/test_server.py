@@ -146,6 +146,17 @@ def connect(application: Any, request: bytes) -> tuple[Transport, ServerState]:
     return transport, state
 
 
+async def test_sockets_share_the_keys_of_their_attributes() -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+
+    transport, state = connect(application, HANDSHAKE + b"\r\n")
+    await asyncio.gather(*state.tasks)
+    # Python's limit, SHARED_KEYS_MAX_SIZE.
+    assert len(vars(transport.protocol)) <= 30
+    transport.protocol.connection_lost(None)
+
+
 async def shake_hands(request: bytes) -> tuple[dict[str, Any], set[bytes]]:
     """Return the scope of a handshake, and the lines of its response."""
     scopes: list[dict[str, Any]] = []
