@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from runners.live.server import CONTROL_PERIOD_S, MAX_CONTROL_FRAMES
+from runners.positions.rate_limits import Bucket
 from runners.serving import process
 from runners.serving.admission import connection_limit
 from runners.serving.bodies import BODY_TIMEOUT_S, UPLOAD_LIMIT_BYTES
@@ -28,6 +30,7 @@ def prepare_daphne() -> None:
     if protocol := sys.modules.get("daphne.ws_protocol"):
         # Autobahn prefers an attribute of the protocol to the factory's option.
         protocol.WebSocketProtocol.closeHandshakeTimeout = CLOSE_TIMEOUT_S
+        limit_pings(protocol.WebSocketProtocol)
         limit_requests(sys.modules["daphne.http_protocol"])
         from twisted.internet import reactor
         from twisted.internet.defer import Deferred
@@ -39,6 +42,26 @@ def prepare_daphne() -> None:
         triggers: Any = reactor
         triggers.addSystemEventTrigger("before", "startup", run, process.start)
         triggers.addSystemEventTrigger("before", "shutdown", run, process.stop)
+
+
+def limit_pings(protocol: Any) -> None:
+    """Drop sockets that send a flood of pings or pongs, which reach no session."""
+
+    def limited(handle: Callable[[Any, bytes], None]) -> Callable[[Any, bytes], None]:
+        def counted(socket: Any, payload: bytes) -> None:
+            if not hasattr(socket, "pings"):
+                socket.pings = Bucket(
+                    MAX_CONTROL_FRAMES / CONTROL_PERIOD_S, MAX_CONTROL_FRAMES
+                )
+            if socket.pings.take(1):
+                socket.dropConnection(abort=True)
+            else:
+                handle(socket, payload)
+
+        return counted
+
+    protocol.onPing = limited(protocol.onPing)
+    protocol.onPong = limited(protocol.onPong)
 
 
 def limit_requests(http: Any) -> None:

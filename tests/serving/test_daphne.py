@@ -10,6 +10,7 @@ from daphne import http_protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
+from runners.live.server import MAX_CONTROL_FRAMES
 from runners.serving import daphne
 from runners.serving.bodies import BODY_TIMEOUT_S
 
@@ -41,6 +42,29 @@ def test_a_slow_body_is_refused(factory: Any) -> None:
     clock.advance(1)
     assert transport.value().startswith(b"HTTP/1.1 408 ")
     assert transport.disconnecting
+
+
+def test_a_flood_of_pings_or_pongs_drops_the_socket() -> None:
+    calls: list[str] = []
+
+    class Protocol:
+        def onPing(self, payload: bytes) -> None:
+            calls.append("ping")
+
+        def onPong(self, payload: bytes) -> None:
+            calls.append("pong")
+
+        def dropConnection(self, *, abort: bool) -> None:
+            calls.append("dropped")
+
+    daphne.limit_pings(Protocol)
+    flood, other = Protocol(), Protocol()
+    while "dropped" not in calls:
+        flood.onPing(b"")
+        flood.onPong(b"")
+    assert len(calls) > MAX_CONTROL_FRAMES
+    other.onPong(b"")
+    assert calls[-1] == "pong"
 
 
 def test_a_process_has_a_limited_number_of_connections(
