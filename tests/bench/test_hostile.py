@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bench.hostile import ATTACKS, SHORT, measure
+from bench.hostile.attackers import ATTACKS
+from bench.hostile.measuring import measure
+from bench.hostile.scene import SHORT
 from tests.servers import Server
 
 

@@ -1,0 +1,1 @@
+"""Measures what hostile connections cost everybody else."""
