@@ -7,7 +7,8 @@ progress were chosen on the seeds and the noise of the family "tuning". The fami
 "judging" is for published figures: its seeds and kinds of noise were not used before.
 "within" is the share of all fixes within max(15 m, 3 sigma of the noise), and the rows
 below have the same for three baselines. "far" counts how often a runner is shown over
-500 m from the truth.
+500 m from the truth, and the row below it how often the stated uncertainty does not
+cover that. Runners astray are found after three times, which are the quartiles.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import median, quantiles
 
 from bench.truth.runs import GUN_MS, Fix, Recording, TrueRun
 from runners.races.progress import Guide, Passing
@@ -40,6 +40,7 @@ class Score:
     cars: int = 0
     cars_finished: int = 0
     far: int = 0
+    far_unstated: int = 0
     hours: float = 0.0
     false_alarms: int = 0
     astray: int = 0
@@ -109,6 +110,7 @@ class Score:
             was, far = far, error > FAR_M
             if far and not was:
                 self.far += 1
+                self.far_unstated += error > 3 * (one.uncertainty or 0.0)
                 self.notes.append(
                     f"{name}: {one.progress - distance:+.0f} m at {distance:.0f}, "
                     f"t={(fix.t - GUN_MS) / 1000:.0f}, sigma {one.uncertainty}, "
@@ -198,11 +200,19 @@ class Score:
             "splits false": f"{self.splits_false}",
             "cars finished": f"{self.cars_finished}/{self.cars}",
             "far /1000 h": f"{self.far} {1000 * self.far / max(self.hours, 0.01):.1f}",
+            "  beyond 3 sigma": f"{self.far_unstated}",
             "false alarms /50 h": f"{self.false_alarms} in {self.hours:.0f} h "
             f"{50 * self.false_alarms / max(self.hours, 0.01):.2f}",
             "astray found": f"{len(self.astray_found)}/{self.astray} after "
-            f"{median(self.astray_found or [math.nan]):.0f} s",
+            f"{quartiles(self.astray_found)} s",
         }
+
+
+def quartiles(values: list[float]) -> str:
+    """Return the quartiles, as text."""
+    if len(values) < 2:
+        return f"{median(values or [math.nan]):.0f}"
+    return " ".join(f"{value:.0f}" for value in quantiles(values))
 
 
 def percent(part: int, total: int) -> str:
