@@ -318,6 +318,16 @@ def test_a_fast_runner_on_a_track_is_not_one_who_runs_a_lap_less_per_fix() -> No
     assert seen[-1].progress == pytest.approx(4_469, abs=20)
 
 
+def test_nobody_waits_at_the_start_of_a_track_long_after_the_gun() -> None:
+    line = course((0, 0), *[(100, 0), (100, 100), (0, 100), (0, 0)] * 25)
+    # Each lap of the first two fixes ends just behind the line.
+    ran = [(-292, 0), (1_013, 3_980), (1_564, 5_990), (2_125, 8_030)]
+    fixes = [Fix(GUN + 1000 * s, *line.point_at(distance)) for s, distance in ran]
+    _, seen = follow(guide(line), fixes)
+
+    assert splits(seen)[0].at <= GUN + 120_000
+
+
 def test_the_errors_of_a_slow_phone_at_the_finish_do_not_hide_it() -> None:
     run = [(s, 2.5 * s, 0.0) for s in range(600, 4_201, 600)]
     stands = [(4_800, 11_716, 0), (5_460, 11_747, 0)]

@@ -45,6 +45,10 @@ SLOW_PHONE_S = 900.0
 SLOWEST_MPS = 1.2
 # The slowest cross the line this long after the gun.
 CROSSES_S = 60.0
+# Where the course is back at the start within SHORT_LAP_M, as on a track, nobody waits
+# there for longer than SHORT_LAP_WAIT_S after the gun.
+SHORT_LAP_M = 1_000.0
+SHORT_LAP_WAIT_S = 120.0
 # A run back by this distance was not a start.
 WRONG_WAY_M = 50.0
 
@@ -70,6 +74,10 @@ class Starting:
         self._top_speed = top_speed
         self._usual = usual_pace(top_speed)
         self._start_place = course.point_at(start)
+        self._short_lap = any(
+            START_RUN_M < distance - start <= SHORT_LAP_M
+            for distance in course.passes(*self._start_place, within=START_RUN_M)
+        )
 
     def wait(self, state: State, here: Here) -> Seen:
         """Record the distance from the start of a runner who waits before the gun."""
@@ -88,7 +96,8 @@ class Starting:
     def step(self, state: State, now: Observation) -> Seen:
         """Change the state by a fix of a runner without a detected start."""
         here, start, gap = now.here, self._start, self._gap(now.here)
-        if not state.hypotheses and gap <= START_AREA_M:
+        runs_laps = self._short_lap and here.t > state.gun + SHORT_LAP_WAIT_S * 1000
+        if not state.hypotheses and gap <= START_AREA_M and not runs_laps:
             nearest = self._line.near(
                 now.spot, now.noise, 1e9, start, start + 3 * gap + 50
             )
