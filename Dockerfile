@@ -16,7 +16,7 @@ RUN python3 -m venv .venv \
     && rm -r serve.lock .venv/lib/python3*/site-packages/pip*
 COPY . .
 RUN PATH=/node/bin:$PATH SECRET_KEY=none .venv/bin/python manage.py collectstatic --no-input \
-    && .venv/bin/python -m compileall -q runners spectate \
+    && .venv/bin/python -m compileall -q clients runners spectate \
     && rm -r node_modules
 
 FROM debian:bookworm-slim
