@@ -142,7 +142,7 @@ def test_a_gunshot_is_proposed_as_the_start_of_the_race_and_its_wave(
         assert one.start == begins + timedelta(seconds=seconds)
 
 
-def test_a_gunshot_moves_splits_that_were_before_the_start(
+def test_a_gunshot_is_set_by_whoever_may_edit_the_race(
     office: Client, entry: Entry
 ) -> None:
     race = entry.race
@@ -150,10 +150,19 @@ def test_a_gunshot_moves_splits_that_were_before_the_start(
     gun = race.start + timedelta(minutes=4)
     shot = read_of("Start", "n=Gun", time=gun, is_marker=True)
     passings_store(race=race, source=Passing.Source.MYLAPS, reads=[shot])
-    assert states() == ["used", "marker"]
+    timer = User.objects.create_user("timer")
+    role_set(race=race, user=timer, role=Role.TIMING)
+    client = Client()
+    client.force_login(timer)
     page = f"/admin/runners/race/{race.pk}/timing/"
     marker = Passing.objects.get(state="marker").pk
+    seen = client.get(page).text
+    assert "n=Gun" in seen and "Set it" not in seen
+    assert client.post(page, {"gunshot": marker}).status_code == 403
+    assert states() == ["used", "marker"]
+
     office.post(page, {"gunshot": marker})
+    # The runner was at the mat before the gun.
     assert states() == ["early", "marker"]
 
 
