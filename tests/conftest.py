@@ -102,9 +102,16 @@ def pytest_collection() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Long tests start first, so that no process is left with one at the end.
+    # Long tests start first, and folders whose last files are long are not the last, so
+    # that no process is left with one at the end.
     long = {"browser", "commands", "faults", "trust"}
-    items.sort(key=lambda item: long.isdisjoint(item.path.parts))
+    middle = {"serving", "suite", "views"}
+    items.sort(
+        key=lambda item: (
+            long.isdisjoint(item.path.parts),
+            middle.isdisjoint(item.path.parts),
+        )
+    )
 
 
 @pytest.hookimpl(wrapper=True)
