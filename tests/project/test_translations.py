@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,12 @@ def translated_files(folder: str, pattern: str) -> Iterator[Path]:
     for path in (ROOT / folder).rglob(pattern):
         if "admin" not in path.parts:
             yield path
+
+
+@functools.cache
+def texts_of_pages() -> set[str]:
+    """Return the texts of templates and code."""
+    return {*texts_of_templates(), *texts_of_code()}
 
 
 def texts_of_templates() -> Iterator[str]:
@@ -69,7 +76,7 @@ def translations(entry: polib.POEntry) -> list[str]:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_text_has_its_translations(language: str) -> None:
-    pages = {*texts_of_templates(), *texts_of_code()}
+    pages = texts_of_pages()
     scripts = set(texts_of_scripts())
     assert len(pages) > 300 and len(scripts) > 150
     for domain, texts in (("django", pages), ("djangojs", scripts)):

@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from playwright.sync_api import sync_playwright
 from tests.servers import Server
-from tests.services import CHROMIUM_FLAGS, Postgres, Redis, chromium_path
+from tests.services import CHROMIUM_FLAGS, EmptyPostgres, Redis, chromium_path
 
 HERE = Path(__file__).parent
 
@@ -34,8 +34,10 @@ def wait(name):
     time.sleep(3600)
 
 def test_server_and_postgresql():
-    with Postgres() as postgres, Server(DATABASE_URL=postgres.new_database()):
-        wait("one")
+    with EmptyPostgres() as postgres:
+        # Without tables, which take most of the time, the server starts too.
+        with Server(DATABASE_URL=postgres.database_url("postgres")):
+            wait("one")
 
 def test_redis_and_chromium():
     with Redis(), sync_playwright() as playwright:
