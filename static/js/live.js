@@ -386,7 +386,9 @@ function showList(runners, now) {
 function ended(runner, now = clock.now()) {
   const time = results.of(runner)?.gun_time ?? null;
   if (player?.time) return { time, isReplay: true };
-  return { time, isOver: now >= (store.courseOf(runner)?.ends ?? Infinity) };
+  // A phone that goes on sending after the end is in no race any more, but on its page.
+  const race = page.race ? store.races.get(page.race.slug) : store.courseOf(runner);
+  return { time, isOver: now >= (race?.ends ?? Infinity) };
 }
 
 // A runner without a fix is on a start list only, or nowhere.

@@ -100,10 +100,17 @@ def make_finishers(slug: str, visibility: str = Runner.Visibility.RACE) -> None:
 
 
 def end_race(slug: str) -> None:
-    """End a race whose runners are public, so that their pages remain."""
+    """End a race whose runners are public, so that their pages remain.
+
+    Cleo's phone goes on sending.
+    """
     for runner in Runner.objects.filter(entries__race__slug=slug):
         visibility_set(runner=runner, visibility="public")
-    Race.objects.filter(slug=slug).update(ends=timezone.now())
+    now = timezone.now()
+    Race.objects.filter(slug=slug).update(ends=now)
+    LatestPosition.objects.filter(runner__code=f"cleo-{slug}").update(
+        recorded_at=now + timedelta(hours=1), progress=None
+    )
 
 
 def test_cards_have_the_finishing_times_and_ranks_of_the_standings(
@@ -147,6 +154,8 @@ def test_cards_have_the_finishing_times_and_ranks_of_the_standings(
     web_server.database(end_race, "ranked")
     page.open("/runners/ann-ranked/")
     expect(page.page.locator("#summary")).to_have_text("Bib 1. Finished in 33:20, 1st")
+    page.open("/races/ranked/")
+    expect(page.row(cleo).locator(".words")).to_have_text("Not finished")
 
 
 def test_a_shared_address_opens_with_the_same_runner_place_and_time(
