@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from typing import Any
 
 from runners.consumers import refuse, speak
@@ -12,7 +12,9 @@ from runners.views.live_json import with_live_json
 from runners.views.races.eta import with_arrivals
 
 
-def websocket_application(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+def websocket_application(
+    scope: Any, receive: Any, send: Any
+) -> Coroutine[Any, Any, None]:
     """Serve the websocket at / and /ws/.
 
     Channels' router would keep a coroutine and a copy of the scope for each socket.
