@@ -288,6 +288,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "runners.views.errors.CacheUnavailablePage",
+    "runners.views.refused.RefusedPage",
     "runners.views.errors.NotFoundPage",
 ]
 # Visitors never see tracebacks, not even with DEBUG. They are in the log.

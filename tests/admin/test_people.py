@@ -91,6 +91,8 @@ def test_an_owner_invites_changes_and_removes_an_account(
     assert not Invitation.objects.exists()
     assert guest.get(f"/admin/runners/race/{race.pk}/desk/").status_code == 200
     assert guest.get(page).status_code == 403
+    refused = "127.0.0.1 was refused admin:runners_race_people as account"
+    assert f"{refused} {anna.pk}" in caplog.text and "Traceback" not in caplog.text
     assert "has a role already" in invite(office, page, "anna")
     held = anna.race_roles.get().pk
     assert "Changed anna to Aid station." in post(office, page, held=held, role="aid")
