@@ -9,7 +9,12 @@ from contextlib import asynccontextmanager
 
 
 class Turns:
-    """A semaphore that serves the names of its waiters in turn."""
+    """A semaphore that serves the names of its waiters in turn.
+
+    A name with a hundred waiters has one turn per round, as a name with one has: a
+    carrier's crowd waits longer while many networks wait. By age or by number, a flood
+    would gain as much as a crowd.
+    """
 
     def __init__(self, most: int) -> None:
         self._free = most
