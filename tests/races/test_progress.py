@@ -328,6 +328,18 @@ def test_nobody_waits_at_the_start_of_a_track_long_after_the_gun() -> None:
     assert splits(seen)[0].at <= GUN + 120_000
 
 
+def test_who_crosses_an_earlier_part_of_the_course_on_a_detour_is_not_there() -> None:
+    line = course((0, 0), (6_000, 0), (6_000, 3_000), (0, 3_000))
+    run = running(line, 0, 3_800, step=5)
+    # Leaves at 11,385 m and runs along the first leg for a minute.
+    down = [at(3_800 + s, 3_600, 3_000 - 3 * s) for s in range(5, 1_000, 5)]
+    beside = [at(4_800 + s, 3_600 + 2 * s, 0) for s in range(0, 60, 5)]
+    up = [at(4_860 + s, 3_600, 3 * s) for s in range(5, 1_000, 5)]
+    state, seen = follow(guide(line), [*run, *down, *beside, *up])
+
+    assert state.progress == pytest.approx(11_385, abs=30)
+
+
 def test_the_errors_of_a_slow_phone_at_the_finish_do_not_hide_it() -> None:
     run = [(s, 2.5 * s, 0.0) for s in range(600, 4_201, 600)]
     stands = [(4_800, 11_716, 0), (5_460, 11_747, 0)]

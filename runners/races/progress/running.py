@@ -30,6 +30,7 @@ from runners.races.progress.observation import Observation, average_noise
 from runners.races.progress.off_course import note_beside
 from runners.races.progress.rides import (
     RETURN_M,
+    RUN_AGAIN_M,
     note_arrival,
     note_speed,
     runs_again,
@@ -108,7 +109,8 @@ class Running:
         note_beside(state, now, beside, 1.5 * usual * seconds)
         state.at, state.hypotheses = now.t, tuple(hypotheses)
         best = hypotheses[0]
-        along = None if best.misfits else best.distance
+        crosses = state.status == "off_course" and _crosses(best, certain)
+        along = None if best.misfits or crosses else best.distance
         sure = len(hypotheses) == 1 or self._is_sure(hypotheses)
         if state.fast and best.distance > self._finish - FINISH_AREA_M:
             note_arrival(state, best, certain, usual)
@@ -116,8 +118,12 @@ class Running:
         best, certain = state.hypotheses[0], _certain(state)
         self._note_elsewhere(state, now.here, best)
         _note_stay(state, now.here, certain)
-        if best.misfits or (
-            state.rode and not runs_again(state, best, certain, usual, self._finish)
+        if (
+            best.misfits
+            or crosses
+            or (
+                state.rode and not runs_again(state, best, certain, usual, self._finish)
+            )
         ):
             silent = seconds > SILENCE_S
             return self._lost(state, now, best, certain, usual, silent)
@@ -321,6 +327,15 @@ def _certain(state: State) -> Node:
     """Return the last certain progress, which every started runner has."""
     assert state.certain is not None
     return state.certain
+
+
+def _crosses(best: Hypothesis, certain: Node) -> bool:
+    """Return whether a runner off the course may only cross an earlier part of it."""
+    return (
+        best.since > certain.t
+        and best.distance < certain.distance - RETURN_M
+        and best.distance - best.origin < RUN_AGAIN_M
+    )
 
 
 def _without_slow(
