@@ -470,15 +470,19 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         if code == TOO_FAST:
             # The peer's close frame would come after a flood that has to be parsed.
             self._broken, self._rest = True, b""
-            self._close_when_quiet()
-            self._abort_soon()
         if self.read_paused:
             # Reads the peer's close frame, which ends the connection.
             self.read_paused = False
             self.transport.resume_reading()
             if self._rest:
                 self.data_received(b"")
-        self.close_timer = self.loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
+        if self._broken:
+            self._close_when_quiet()
+            self._abort_soon()
+        else:
+            self.close_timer = self.loop.call_later(
+                CLOSE_TIMEOUT_S, self.transport.abort
+            )
 
     def _abort_soon(self) -> None:
         if self._abort_timer is None and not self.disconnected:

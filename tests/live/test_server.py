@@ -99,6 +99,7 @@ class Transport(asyncio.Transport):
         super().__init__({"peername": ("127.0.0.1", 5), "sockname": ("127.0.0.1", 8)})
         self.written = b""
         self.paused = False
+        self.closed = False
 
     def write(self, data: Any) -> None:
         self.written += data
@@ -110,7 +111,7 @@ class Transport(asyncio.Transport):
         return False
 
     def close(self) -> None:
-        pass
+        self.closed = True
 
     def abort(self) -> None:
         pass
@@ -240,6 +241,24 @@ async def test_a_flood_of_frames_that_reach_no_session_is_cut_off(kind: int) -> 
         assert close and not rest
         # What was in the same slice has been answered at once.
         assert len(pongs) <= 2 * (SLICE_BYTES // 6 + 1)
+
+
+async def test_who_floods_is_disconnected_once_it_is_quiet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While data is in flight, a disconnection is a reset: the code would be lost."""
+    monkeypatch.setattr("runners.live.server.QUIET_S", 0)
+    async with connected() as (protocol, transport, _):
+        pings = bytes((0x89, 0x80, 0, 0, 0, 0)) * 1_000
+        protocol.data_received(pings)
+        monkeypatch.setattr("runners.live.server.QUIET_S", 3600)
+        protocol.data_received(pings)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not transport.closed
+        monkeypatch.setattr("runners.live.server.QUIET_S", 0)
+        protocol.data_received(pings)
+        await eventually(lambda: transport.closed)
 
 
 async def test_what_is_not_parsed_while_reading_is_paused_keeps_its_order() -> None:
