@@ -16,12 +16,11 @@ from tests.browser.pages import PATIENCE_MS, LivePage, page_server
 from tests.servers import Server
 from tests.services import CHROMIUM_FLAGS
 
-# Drawing the map takes a third of the time at this size and without antialiasing.
+# Smaller than the default, because the map is drawn in software.
 VIEWPORT: ViewportSize = {"width": 900, "height": 600}
 # Device pixels per CSS pixel, for pages with a map: a quarter of the pixels is drawn.
 # Only thin borders are wider then.
 SCALE = 0.5
-NO_ANTIALIASING = "--webgl-antialiasing-mode=none"
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -36,9 +35,7 @@ def web_server(chromium: str) -> Iterator[Server]:
 
 
 def launch(playwright: Playwright, chromium: str) -> Iterator[Browser]:
-    browser = playwright.chromium.launch(
-        executable_path=chromium, args=[*CHROMIUM_FLAGS, NO_ANTIALIASING]
-    )
+    browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
     yield browser
     browser.close()
 

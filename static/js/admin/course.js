@@ -102,7 +102,6 @@ async function show() {
     maxPitch: 0,
     fadeDuration: 0,
     attributionControl: { compact: true },
-    canvasContextAttributes: { antialias: true },
     // The map ignores the wheel and single fingers, so that the form can be scrolled.
     cooperativeGestures: true,
   });

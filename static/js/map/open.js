@@ -52,7 +52,6 @@ export async function openBase(config, container, headers) {
     zoom: 1,
     attributionControl: false,
     maxPitch: 0,
-    canvasContextAttributes: { antialias: true },
     fadeDuration: 0,
     // Set the accessible name of the map.
     locale: { "Map.Title": gettext("Map") },

@@ -139,7 +139,7 @@ function waterPaint(tokens, hasAtlas) {
 
 /** @param {Tokens} tokens @returns {any} */
 function landPaint(tokens) {
-  return { "fill-color": tokens["map-land"], "fill-antialias": false };
+  return { "fill-color": tokens["map-land"] };
 }
 
 /** @param {Tokens} tokens @returns {any} */
