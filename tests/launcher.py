@@ -202,6 +202,8 @@ def fork_worker(
 
     def run() -> None:
         """Run in the fork; an exec would close and reset the same."""
+        # Python disables it around the fork.
+        gc.enable()
         for name, handler in HANDLERS.items():
             signal.signal(name, handler)
         close_others({0, 1, 2, *pass_fds})
