@@ -46,7 +46,8 @@ QUIET_S = 0.3
 INBOX_LIMIT = 64
 # A single larger message pauses reading as well.
 SMALL_BYTES = 1024
-# Bytes that websockets' parser is given at a time: at most 700 frames, 15 ms.
+# Bytes that websockets' parser is given at a time, and in all after a close: at most
+# 700 frames, 15 ms.
 SLICE_BYTES = 4 * 1024
 # Pings, pongs and small fragments that a peer may send in a period. They reach no
 # session, so that no rate of its messages limits them.
@@ -195,6 +196,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
     _rest = b""
     _control_frames = 0
     _control_since = 0.0
+    _bytes_after_close = 0
     # Whether websockets' parser is known to wait for the first byte of a message.
     _parser_waits = False
     _abort_timer: asyncio.TimerHandle | None = None
@@ -306,7 +308,6 @@ class FrameProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._broken:
-            # Data after a broken frame cannot be parsed.
             self._close_when_quiet()
             return
         if self._rest:
@@ -317,9 +318,18 @@ class FrameProtocol(WebSocketsSansIOProtocol):
             if self.read_paused:
                 self._rest = data
                 break
+            if self._floods_after_close(data):
+                self._ignore_peer()
+                break
             self._parser_waits = False
             super().data_received(data[:SLICE_BYTES])
             data = data[SLICE_BYTES:]
+
+    def _floods_after_close(self, data: bytes) -> bool:
+        """Return whether more came since the close than the peer's close frame takes."""
+        if self.close_sent:
+            self._bytes_after_close += len(data)
+        return self._bytes_after_close > SLICE_BYTES
 
     def _between_frames(self) -> bool:
         """Return whether websockets' parser waits for the first byte of a message."""
@@ -417,17 +427,22 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         self.read_paused = True
         super().send_receive_event_to_app()
         self.read_paused = False
-        if len(self.queue) >= INBOX_LIMIT:
+        if len(self.queue) >= INBOX_LIMIT and not self.close_sent:
             self.read_paused = True
             self.transport.pause_reading()
 
     def handle_parser_exception(self) -> None:
         assert self.conn.close_sent is not None
-        self._broken = self.close_sent = True
+        self.close_sent = True
         self.queue.put_nowait(
             {"type": "websocket.disconnect", "code": self.conn.close_sent.code}
         )
         self.transport.write(b"".join(self.conn.data_to_send()))
+        self._ignore_peer()
+
+    def _ignore_peer(self) -> None:
+        """Parse nothing more: after a broken frame, or the flood of a closed socket."""
+        self._broken, self._rest = True, b""
         self._close_when_quiet()
         self._abort_soon()
 
@@ -467,22 +482,13 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         self.conn.send_close(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
-        if code == TOO_FAST:
-            # The peer's close frame would come after a flood that has to be parsed.
-            self._broken, self._rest = True, b""
+        self.close_timer = self.loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
         if self.read_paused:
             # Reads the peer's close frame, which ends the connection.
             self.read_paused = False
             self.transport.resume_reading()
             if self._rest:
                 self.data_received(b"")
-        if self._broken:
-            self._close_when_quiet()
-            self._abort_soon()
-        else:
-            self.close_timer = self.loop.call_later(
-                CLOSE_TIMEOUT_S, self.transport.abort
-            )
 
     def _abort_soon(self) -> None:
         if self._abort_timer is None and not self.disconnected:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import struct
 import urllib.request
 from asyncio.protocols import BaseProtocol
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +13,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from uvicorn.config import Config
@@ -20,12 +22,12 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import (
 )
 from uvicorn.server import ServerState
 
-from runners.live.server import SLICE_BYTES, FrameProtocol
+from runners.live.server import INBOX_LIMIT, SLICE_BYTES, FrameProtocol
 from runners.serving.http import BoundedHttp
 from tests.clients import seed_client
 from tests.servers import Server
 from tests.waiting import eventually, within
-from tests.websocket import frame
+from tests.websocket import CLOSE, frame
 
 
 def test_uvicorn_has_the_version_that_was_reviewed() -> None:
@@ -259,6 +261,26 @@ async def test_who_floods_is_disconnected_once_it_is_quiet(
         monkeypatch.setattr("runners.live.server.QUIET_S", 0)
         protocol.data_received(pings)
         await eventually(lambda: transport.closed)
+
+
+@pytest.mark.parametrize("kind", [0x89, 0x81], ids=["ping", "text"])
+async def test_a_flood_after_a_close_is_not_parsed(kind: int) -> None:
+    async with connected() as (protocol, _, _):
+        protocol.close_with(1009, "")
+        with patch.object(protocol.conn, "receive_data") as parse:
+            protocol.data_received(bytes((kind, 0x80, 0, 0, 0, 0)) * 20_000)
+        assert not parse.called
+
+
+async def test_the_close_of_a_peer_is_read_after_messages_that_waited() -> None:
+    async with connected() as (protocol, transport, _):
+        texts = [*"a" * INBOX_LIMIT, "x" * 2_000, *map(str, range(100))]
+        protocol.data_received(b"".join(frame(each.encode()) for each in texts))
+        assert transport.paused
+        protocol.close_with(1013, "")
+        assert not transport.paused
+        protocol.data_received(frame(struct.pack("!H", 1013), CLOSE))
+        assert transport.closed
 
 
 async def test_what_is_not_parsed_while_reading_is_paused_keeps_its_order() -> None:
