@@ -326,7 +326,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
             data = data[SLICE_BYTES:]
 
     def _floods_after_close(self, data: bytes) -> bool:
-        """Return whether more came since the close than the peer's close frame takes."""
+        """Return whether more came since the close than a close frame takes."""
         if self.close_sent:
             self._bytes_after_close += len(data)
         return self._bytes_after_close > SLICE_BYTES
