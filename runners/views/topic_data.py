@@ -46,13 +46,12 @@ Items = dict[int, dict[str, Any]]
 
 
 class Kept(NamedTuple):
-    """A topic's items, when their read began and ended, and what a page made of them.
+    """A topic's items, when their read began, and what a page made of them.
 
     `rows`: the page's first rows, by language and whether the race is over.
     """
 
     began: float
-    ended: float
     items: Items
     rows: dict[tuple[str, bool], SafeString]
 
@@ -67,16 +66,16 @@ class TopicReads:
     def read(self, race: int | None) -> Kept:
         """Return the items of a race, or of all public runners for None.
 
-        They are at most a second old, or were being read when they were asked for.
+        Their read began at most a second before the call. Calls later in a long read
+        wait for its end and share the next one.
         """
         asked = time.monotonic()
         with self._locks.setdefault(race, threading.Lock()):
             kept = self._kept.get(race)
-            if kept is None or max(kept.began + MAX_AGE_S, kept.ended) < asked:
+            if kept is None or kept.began + MAX_AGE_S < asked:
                 if len(self._kept) >= KEPT:
                     self._kept.clear()
-                began, items = time.monotonic(), _read(race)
-                kept = Kept(began, time.monotonic(), items, {})
+                kept = Kept(time.monotonic(), _read(race), {})
                 self._kept[race] = kept
             return kept
 
