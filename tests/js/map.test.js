@@ -7,7 +7,7 @@ import { hasMoved } from "../../static/js/map/crowd.js";
 import { PointDiff } from "../../static/js/map/diff.js";
 import { Followed, ringOf } from "../../static/js/map/followed.js";
 import { metresBetween } from "../../static/js/metres.js";
-import { tilesOf } from "../../static/js/map/streets.js";
+import { fetchAhead, serveTiles, tilesOf } from "../../static/js/map/streets.js";
 import { headLines, probablePlaces, rangeLines, trailLines } from "../../static/js/map/trails.js";
 
 const DEGREE = metresBetween([0, 0], [1, 0]);
@@ -37,6 +37,25 @@ test("the tiles of a first view are those around what is fitted", () => {
   ]);
   // A single place is shown at the greatest zoom of fits.
   assert.equal(tilesOf([[0.01, 0.01]], { width: 200, height: 200 }, 0, 20)[0][0], 15);
+});
+
+test("a tile that failed ahead is requested again while the library awaits it", async () => {
+  const maps = [{ url: "/tiles/0/0/0", bounds: [-180, -85, 180, 85], maxZoom: 0 }];
+  const failures = [];
+  const requests = [];
+  let serve;
+  serveTiles({ addProtocol: (_, answer) => (serve = answer) }, maps, {});
+  globalThis.fetch = (_, { signal }) => {
+    requests.push(signal);
+    if (signal) return Promise.resolve(new Response("tile"));
+    return new Promise((_, reject) => failures.push(reject));
+  };
+  fetchAhead(maps, {}, [[0, 0]], { width: 400, height: 400 }, 0);
+  const { signal } = new AbortController();
+  const served = serve({ url: "streets://0/0/0" }, { signal });
+  failures.forEach((fail) => fail(new Error("the network has changed")));
+  assert.equal(new TextDecoder().decode((await served).data), "tile");
+  assert.deepEqual(requests, [undefined, signal]);
 });
 
 test("a start that is also the finish has one label", () => {

@@ -24,7 +24,7 @@ const ROADS = {
 // The library's size of a tile, in px.
 const TILE_PX = 512;
 // Tiles requested before the library asks for them, by address.
-/** @type {Map<string, Promise<Response>>} */
+/** @type {Map<string, Promise<ArrayBuffer | null>>} */
 const ahead = new Map();
 
 /**
@@ -65,9 +65,10 @@ export function serveTiles(library, maps, headers) {
       const tile = /** @type {[number, number, number]} */ (url.match(/\d+/g)?.map(Number));
       for (const map of maps.filter(({ bounds }) => covers(bounds, tile))) {
         const address = map.url.replace("0/0/0", tile.join("/"));
-        const response = await (ahead.get(address) ?? fetch(address, { headers, signal }));
+        const request = () => fetchTile(address, { headers, signal });
+        const data = await (ahead.get(address)?.catch(request) ?? request());
         ahead.delete(address);
-        if (response.status === 200) return { data: await response.arrayBuffer() };
+        if (data !== null) return { data };
       }
       throw new Error(`no streets at ${tile.join("/")}`);
     },
@@ -87,11 +88,17 @@ export function fetchAhead(maps, headers, points, size, covered) {
     const tiles = tilesOf(points, size, covered, maxZoom);
     for (const tile of tiles.filter((of) => covers(bounds, of))) {
       const address = url.replace("0/0/0", tile.join("/"));
-      const response = fetch(address, { headers });
-      response.catch(() => ahead.delete(address)); // requested again by the library
-      ahead.set(address, response);
+      const data = fetchTile(address, { headers });
+      data.catch(() => ahead.delete(address)); // requested again by the library
+      ahead.set(address, data);
     }
   }
+}
+
+/** @param {string} address @param {RequestInit} options */
+async function fetchTile(address, options) {
+  const response = await fetch(address, options);
+  return response.status === 200 ? response.arrayBuffer() : null;
 }
 
 /**
