@@ -8,6 +8,8 @@ import { TRAIL_SPAN_MS } from "./store.js";
 
 // After this many failed attempts the websocket counts as blocked.
 const ATTEMPTS = 2;
+// How long the websocket waits for the first snapshot and a quiet network.
+const SOCKET_WAIT_MS = 3000;
 // How often tracks are fetched for conflated positions that leave a visible gap.
 const REFETCH_EVERY_MS = 15_000;
 const VISIBLE_GAP_MS = 5000;
@@ -77,8 +79,10 @@ export class Feed {
   /** @param {Promise<unknown>} quiet when the network is free for the socket's snapshot */
   async open(quiet) {
     const first = this.#useFirst();
-    if (this.#page.first !== null) await Promise.all([first, quiet]);
-    this.#connection.open();
+    const late = new Promise((resolve) => setTimeout(resolve, SOCKET_WAIT_MS));
+    if (this.#page.first !== null) await Promise.race([Promise.all([first, quiet]), late]);
+    // A visitor or a network that has come back may have opened it already.
+    this.#connection.comeBack();
   }
 
   /** Fetch the modules for a bad connection, which the first picture does not need. */
@@ -159,8 +163,9 @@ export class Feed {
       this.#clock.saw(snapshot.time + (kept ? Date.now() - Number(kept) : 0));
       this.lastFrame = snapshot.time;
       if (kept) this.#handlers.onStatus({ state: "waiting" });
-      // The websocket's own snapshot removes runners.
+      // The websocket's own snapshot removes runners, even if it has been requested.
       this.#store.applySnapshot({ ...snapshot, more: true });
+      this.#store.begin();
       this.#catchup.polled(snapshot.time);
       this.#handlers.onChange(true);
     } catch {

@@ -24,8 +24,6 @@ const REFRESH_EVERY_MS = 1000;
 const DRAW_EVERY_MS = 250;
 // How long the server-rendered list stays if the server sends nothing.
 const SERVED_FOR_MS = 20_000;
-// How long the socket waits for the map's files.
-const SOCKET_WAIT_MS = 3000;
 // A place in an address has five decimals.
 const SHARED_PLACE_REACH_M = 5;
 
@@ -164,9 +162,8 @@ offerReplay();
 
 // The socket's snapshot repeats the one that the page has fetched. Uncompressed, it would
 // delay the map's library by a third.
-function mapArrived() {
-  const late = new Promise((resolve) => setTimeout(resolve, SOCKET_WAIT_MS));
-  return Promise.race([page.map && import(page.map.library).catch(() => {}), late]);
+async function mapArrived() {
+  if (page.map) await import(page.map.library).catch(() => {});
 }
 
 /** @param {string} code */
