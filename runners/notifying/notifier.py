@@ -13,7 +13,7 @@ import logging
 import smtplib
 import threading
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 # Time between two polls while nothing is due.
 POLL_S = 1.0
 # Limit of deliveries per round. Mails are sent one by one, and an SOS is the first of a
-# round.
+# round. Mails about accounts follow, MAIL_BATCH as well.
 BATCH = 50
 MAIL_BATCH = 10
 # How long the deliveries of a round are reserved for this process.
@@ -102,6 +102,15 @@ class Job:
     failed: Failed | None = None
 
 
+@dataclass(eq=False)
+class AccountMail:
+    """A mail about an account that waits, with times of the monotonic clock."""
+
+    message: EmailMessage
+    until: float
+    due_at: float = 0.0
+
+
 class Notifier:
     """Delivers this process's share of notifications."""
 
@@ -118,10 +127,8 @@ class Notifier:
         self._away: dict[str, float] = {}
         # For the counters, as two threads push.
         self._lock = threading.Lock()
-        # Mails about accounts, each with the time until which it is attempted.
-        self._account_mails: deque[tuple[EmailMessage, float]] = deque(
-            maxlen=MAX_ACCOUNT_MAILS
-        )
+        # Requests append; only the thread of mails removes.
+        self._account_mails: list[AccountMail] = []
         self._account_mails_at = 0.0
         self._states_at = self._arrivals_at = self._tidy_at = 0.0
         self._stopping = threading.Event()
@@ -144,12 +151,17 @@ class Notifier:
                 thread.start()
 
     def stop(self, timeout: float = 10.0) -> None:
-        """Stop after the current delivery; the others stay in the database. Blocks."""
+        """Stop after the current delivery; the others stay in the database. Blocks.
+
+        Mails about accounts that wait are lost.
+        """
         self.is_running = False
         self._stopping.set()
         for thread in self._threads:
             thread.join(timeout)
         self._threads.clear()
+        self._lose(len(self._account_mails), "the process stopped")
+        self._account_mails.clear()
 
     def _run(self, turn: Callable[[], bool]) -> None:
         while not self._stopping.is_set():
@@ -216,36 +228,77 @@ class Notifier:
 
         Before the start, as in commands, it is sent at once.
         """
-        if self.is_running:
-            self._account_mails.append((message, time.monotonic() + ACCOUNT_MAIL_FOR_S))
-        else:
+        if not self.is_running:
             message.send()
+        elif len(self._account_mails) >= MAX_ACCOUNT_MAILS:
+            self._lose(1, f"{MAX_ACCOUNT_MAILS} wait already")
+        else:
+            until = time.monotonic() + ACCOUNT_MAIL_FOR_S
+            self._account_mails.append(AccountMail(message, until))
 
-    def _mail_accounts(self) -> None:
-        """Send the mails about accounts, until one fails for now."""
-        if time.monotonic() < self._account_mails_at:
-            return
-        while self._account_mails and not self._stopping.is_set():
-            message, until = self._account_mails.popleft()
-            try:
-                failed = _send(message)
-            except OSError as error:
-                _warn_unreachable(error)
-                failed = Failed("unreachable", again=RETRY_S)
-            if failed and failed.again is not None and time.monotonic() < until:
-                self._account_mails.append((message, until))
-                self._account_mails_at = time.monotonic() + failed.again
-                return
+    def _lose(self, mails: int, why: str) -> None:
+        if mails:
+            logger.warning("Mails about accounts were lost, as %s: %d", why, mails)
+            self._count(self.failed, "lost", mails)
 
     def mail_turn(self) -> bool:
-        """Send due mails; return whether there were any for deliveries."""
-        self._mail_accounts()
+        """Send due mails, first those of deliveries; return whether to go on at once.
+
+        Strangers cause mails about accounts, which must not delay calls for help.
+        """
         batch = Delivery.objects.claim(by_mail=True, most=MAIL_BATCH, lease=LEASE)
         jobs = self._jobs(batch)
         if jobs:
             self._mail_all(jobs)
             self._settle(jobs, "mail")
-        return bool(batch)
+        return self._mail_accounts() or bool(batch)
+
+    def _mail_accounts(self) -> bool:
+        """Send due mails about accounts; return whether more may be due."""
+        due = self._due_account_mails()
+        if not due:
+            return False
+        backend = django_mail.get_connection(timeout=MAIL_TIMEOUT_S)
+        try:
+            backend.open()
+            for each in due:
+                if self._stopping.is_set():
+                    return False
+                self._mail_account(each, backend)
+        except OSError as error:
+            _warn_unreachable(error)
+            self._count(self.failed, "unreachable")
+            self._account_mails_at = time.monotonic() + RETRY_S
+            return False
+        finally:
+            backend.close()
+        return len(due) == MAIL_BATCH
+
+    def _due_account_mails(self) -> list[AccountMail]:
+        """Return the next mails about accounts; drop those that are too old."""
+        now = time.monotonic()
+        waiting = list(self._account_mails)
+        old = [each for each in waiting if each.until <= now]
+        for each in old:
+            self._account_mails.remove(each)
+        self._lose(len(old), "the mail server did not accept them in time")
+        if now < self._account_mails_at:
+            return []
+        due = [each for each in waiting if each.due_at <= now < each.until]
+        return sorted(due, key=lambda each: each.due_at)[:MAIL_BATCH]
+
+    def _mail_account(self, each: AccountMail, backend: BaseEmailBackend) -> None:
+        """Send a mail about an account; raises OSError if the server fails."""
+        # Also after an OSError, which the mail itself may cause: others go first then.
+        each.due_at = time.monotonic() + RETRY_S
+        each.message.connection = backend
+        failed = _send(each.message)
+        if failed is None:
+            self._count(self.sent, "mail")
+        else:
+            self._count(self.failed, failed.reason)
+        if failed is None or failed.again is None:
+            self._account_mails.remove(each)
 
     # -- deliveries that are still due
 
@@ -394,9 +447,9 @@ class Notifier:
         subscriptions.filter(pk__in=ill).update(failures=F("failures") + 1)
         subscriptions.filter(pk__in=ill, failures__gte=MAX_FAILURES).delete()
 
-    def _count(self, counter: Counter[str], key: str) -> None:
+    def _count(self, counter: Counter[str], key: str, times: int = 1) -> None:
         with self._lock:
-            counter[key] += 1
+            counter[key] += times
 
 
 def _failure_of(answer: Answer) -> Failed | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import smtplib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -126,6 +126,83 @@ def test_a_mail_about_an_account_delays_no_request_and_is_retried(
     assert len(mailbox.attempted) == 4
 
 
+def wait_to_be_sent(notifier: Notifier, names: Iterable[int | str]) -> None:
+    notifier.is_running = True
+    for name in names:
+        message = EmailMessage(subject="account", to=[f"{name}@example.org"])
+        notifier.mail_soon(message)
+
+
+def call_for_help(runner: Runner) -> None:
+    now = milliseconds(timezone.now())
+    fix = Fix(now - 20 * 60_000, 53.35, -6.26)
+    call = Call(key="one", called=now, fix=fix, battery=43, fine=False)
+    sos_store(runner=runner.pk, call=call)
+
+
+def test_a_call_for_help_is_mailed_before_mails_about_accounts(
+    entry: Entry, notifier: Notifier, mailbox: type[Mailbox]
+) -> None:
+    contact = contact_add(
+        runner=entry.runner, email="mum@example.org", user=None, language="fr"
+    )
+    address_confirm(recipient=contact)
+    mailbox.accepted.clear()
+    wait_to_be_sent(notifier, range(25))
+    call_for_help(entry.runner)
+    notifier.push_turn()
+    assert notifier.mail_turn()
+    assert mailbox.accepted[0].to == ["mum@example.org"]
+    # A later call waits for one round of them at most.
+    assert len(mailbox.accepted) == 1 + notifier_module.MAIL_BATCH
+    assert [notifier.mail_turn() for _ in range(3)] == [True, False, False]
+    assert len(mailbox.accepted) == 26 and notifier.sent == {"mail": 26}
+
+
+def test_mails_about_accounts_wait_for_a_failed_server_but_not_for_one_another(
+    notifier: Notifier, mailbox: type[Mailbox]
+) -> None:
+    wait_to_be_sent(notifier, "abc")
+    mailbox.errors.append(refused(450))
+    assert not notifier.mail_turn()
+    assert [mail.to[0][0] for mail in mailbox.accepted] == ["b", "c"]
+    wait_to_be_sent(notifier, "de")
+    mailbox.errors.append(TimeoutError())
+    for _ in range(2):
+        assert not notifier.mail_turn()
+    assert [mail.to[0][0] for mail in mailbox.attempted] == ["a", "b", "c", "d"]
+    assert notifier.failed == {"busy": 1, "unreachable": 1}
+
+
+def test_a_mail_that_breaks_the_connection_does_not_stop_the_others(
+    notifier: Notifier, mailbox: type[Mailbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifier_module, "RETRY_S", 0)
+    wait_to_be_sent(notifier, "ab")
+    mailbox.errors += [smtplib.SMTPServerDisconnected("gone")]
+    for _ in range(2):
+        notifier.mail_turn()
+    assert [mail.to[0][0] for mail in mailbox.accepted] == ["b", "a"]
+
+
+def test_lost_mails_about_accounts_are_counted_and_logged(
+    notifier: Notifier,
+    mailbox: type[Mailbox],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(notifier_module, "MAX_ACCOUNT_MAILS", 2)
+    wait_to_be_sent(notifier, "abc")
+    assert "lost, as 2 wait already: 1" in caplog.text
+    notifier.stop()
+    assert "lost, as the process stopped: 2" in caplog.text
+    monkeypatch.setattr(notifier_module, "ACCOUNT_MAIL_FOR_S", 0)
+    wait_to_be_sent(notifier, "d")
+    notifier.mail_turn()
+    assert "did not accept them in time: 1" in caplog.text
+    assert notifier.failed == {"lost": 4} and not mailbox.attempted
+
+
 def test_no_other_mail_is_sent_after_a_lost_connection(
     address: Subscription,
     entry: Entry,
@@ -201,17 +278,7 @@ def test_a_contact_is_notified_in_the_runners_language(
     )
     address_confirm(recipient=contact)
     mailoutbox.clear()
-    now = milliseconds(timezone.now())
-    sos_store(
-        runner=entry.runner_id,
-        call=Call(
-            key="one",
-            called=now,
-            fix=Fix(now - 20 * 60_000, 53.35, -6.26),
-            battery=43,
-            fine=False,
-        ),
-    )
+    call_for_help(entry.runner)
     notifier.push_turn()
     notifier.mail_turn()
     (mail,) = mailoutbox
