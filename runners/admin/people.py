@@ -15,9 +15,9 @@ from django.urls import reverse
 from django.utils.translation import get_language
 
 from runners.admin.race_pages import permitted_race, race_page
-from runners.models import Invitation, Race, RaceRole
+from runners.models import Race, RaceRole
 from runners.models.race_role import Role
-from runners.notifying.inviting import person_invite, role_change
+from runners.notifying.inviting import account_invite, person_invite, role_change
 from runners.notifying.mail import is_offered
 from runners.rights.roles import Action, may
 from runners.units.errors import CodedError
@@ -36,7 +36,7 @@ class PersonForm(forms.Form):
         max_length=254,
         label="Mail address or username",
         help_text="An invitation can be accepted once, for seven days: by mail with "
-        "any account, by username on the own page of the account that has it now.",
+        "any account, by username on the page “You” of the account that has it now.",
     )
     role = forms.ChoiceField(choices=Role.choices, initial=Role.OFFICE)
     language = forms.ChoiceField(
@@ -56,33 +56,32 @@ class PersonForm(forms.Form):
         text: str = self.cleaned_data["person"].strip()
         if "@" in text:
             return str(forms.EmailField().clean(text))
-        if self._race.roles.filter(user__username=text).exists():
+        if self._race.roles.filter(user__username__iexact=text).exists():
             raise ValidationError("This account has a role already: change it above.")
         return text
 
     def store(self) -> str:
         """Invite the person; return what was done. Raises ValidationError."""
         person, role = self.cleaned_data["person"], Role(self.cleaned_data["role"])
-        done = f"Invited {person} as {role.label}."
-        if "@" not in person:
-            Invitation.objects.issue(
-                race=self._race, username=person, role=role, invited_by=self._by
-            )
-            return done
         try:
-            person_invite(
-                race=self._race,
-                email=person,
-                role=role,
-                invited_by=self._by,
-                language=self.cleaned_data["language"],
-            )
+            if "@" in person:
+                person_invite(
+                    race=self._race,
+                    email=person,
+                    role=role,
+                    invited_by=self._by,
+                    language=self.cleaned_data["language"],
+                )
+            else:
+                account_invite(
+                    race=self._race, username=person, role=role, invited_by=self._by
+                )
         except CodedError as error:
             raise ValidationError(error.detail) from error
         except OSError as error:
             detail = "The mail server does not respond. Try again in a moment."
             raise ValidationError(detail) from error
-        return done
+        return f"Invited {person} as {role.label}."
 
 
 def people(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:

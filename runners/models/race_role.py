@@ -63,16 +63,19 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
     ) -> tuple[Invitation, str]:
         """Invite an address or a username; return the row and its unstored secret.
 
-        A second invitation of the same replaces the first one.
+        A second invitation of the same replaces the first one. Usernames are compared
+        as at sign-in, without their case.
         """
-        users = User.objects.filter(username=username, is_active=True)
+        users = User.objects.filter(username__iexact=username, is_active=True)
         plain = secrets.token_urlsafe(TOKEN_BYTES)
         invitation, _created = self.update_or_create(
             race=race,
             email=email,
-            username=username,
+            username__iexact=username,
             defaults={
-                "user": users.first(),
+                "username": username,
+                # Accounts made by a command may differ in case only: the exact one.
+                "user": users.filter(username=username).first() or users.first(),
                 "role": role,
                 "invited_by": invited_by,
                 "digest": token_digest(plain),
@@ -91,6 +94,7 @@ class Invitation(models.Model):
 
     That of a username is for the account that had it at that time (`user`). A name that
     no account has looks the same in the office, and gives nothing to whoever takes it.
+    Neither does one that was declined, which stays, without the account.
     """
 
     race = models.ForeignKey(Race, on_delete=models.CASCADE, related_name="invitations")

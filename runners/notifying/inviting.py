@@ -11,9 +11,22 @@ from runners.models import Invitation, Race, RaceRole
 from runners.models.race_role import Role
 from runners.models.runner import token_digest
 from runners.notifying import mail
-from runners.notifying.suppression import check_first_mail
-from runners.rights.roles import Action, may, role_set
+from runners.notifying.suppression import check_first_mail, too_many_unasked
+from runners.rights.roles import Action, may, races_of, role_set
 from runners.units.errors import CodedError
+
+
+def account_invite(*, race: Race, username: str, role: Role, invited_by: User) -> None:
+    """Invite the account of a username, if there is one, to a role.
+
+    Raises `CodedError` after as many as by mail, whether there is an account or not.
+    """
+    if too_many_unasked(username, invited_by.pk):
+        detail = "Too many invitations today. Try again tomorrow."
+        raise CodedError("rate.limited", detail)
+    Invitation.objects.issue(
+        race=race, username=username, role=role, invited_by=invited_by
+    )
 
 
 def person_invite(
@@ -48,12 +61,25 @@ def invitation_of(plain: str) -> Invitation | None:
 
 
 def invitations_of(user: User | AnonymousUser) -> list[Invitation]:
-    """Return the invitations of an account by its username that can be accepted."""
-    invitations = Invitation.objects.open().filter(user=user.pk)
+    """Return the invitations of an account by its username that can be accepted.
+
+    Causes two queries, and at most three per inviter.
+    """
     if user.pk is None:
         return []
-    found = invitations.select_related("race", "invited_by").defer("race__line")
-    return [each for each in found if _may_invite(each)]
+    invitations = Invitation.objects.open().filter(user=user.pk)
+    found = invitations.select_related("race").defer("race__line")
+    # Inviters are shared, with their permissions.
+    found = found.prefetch_related("invited_by")
+    may_invite = {
+        inviter: set(
+            races_of(inviter, Action.PEOPLE)
+            .filter(invitations__user=user.pk)
+            .values_list("pk", flat=True)
+        )
+        for inviter in {each.invited_by for each in found}
+    }
+    return [each for each in found if each.race_id in may_invite[each.invited_by]]
 
 
 def _may_invite(invitation: Invitation) -> bool:

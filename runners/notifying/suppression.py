@@ -36,14 +36,22 @@ def check_first_mail(address: str, *, account: int | None) -> None:
             "mail.suppressed",
             _("The owner of this address does not want emails from this server."),
         )
-    if (
-        over_quota(f"mail to {address.casefold()}", MAX_TO_ADDRESS, DAY_S)
-        or (account and over_quota(f"mail by {account}", MAX_BY_ACCOUNT, DAY_S))
-        or over_quota("mail", MAX_BY_SERVER, HOUR_S)
-    ):
+    if too_many_unasked(address, account) or over_quota("mail", MAX_BY_SERVER, HOUR_S):
         raise CodedError(
             "rate.limited", _("Too many emails today. Try again tomorrow.")
         )
+
+
+def too_many_unasked(person: str, account: int | None) -> bool:
+    """Count what an account sends unasked to an address or a username.
+
+    Return whether it is too much for the one or the other today.
+    """
+    if over_quota(f"mail to {person.casefold()}", MAX_TO_ADDRESS, DAY_S):
+        return True
+    return account is not None and over_quota(
+        f"mail by {account}", MAX_BY_ACCOUNT, DAY_S
+    )
 
 
 @transaction.atomic

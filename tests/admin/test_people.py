@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from runners.models import Invitation, Race, RaceRole
 from runners.models.race_role import Role
-from runners.notifying.inviting import invitation_accept
+from runners.notifying.inviting import invitation_accept, invitations_of
 from runners.notifying.suppression import address_suppress
 from runners.units.errors import CodedError
 from tests.factories.people import make_user
@@ -63,15 +63,24 @@ def link_in_mail() -> str:
     return found[0]
 
 
-def accept(account: User) -> Client:
-    """Accept the invitation of an account on its own page."""
+def signed_in(account: User) -> Client:
     client = Client()
     client.force_login(User.objects.get(pk=account.pk))
+    return client
+
+
+def answer(account: User, chosen: str) -> Client:
+    """Answer the invitation of an account on its own page."""
+    client = signed_in(account)
     link = re.search(r"/me/invitations/\d+/", client.get("/me/", follow=True).text)
     assert link
-    accepted = client.post(link[0], {"answer": "accept"})
-    assert "/desk/" in accepted["Location"]
+    answered = client.post(link[0], {"answer": chosen})
+    assert ("/desk/" in answered["Location"]) is (chosen == "accept")
     return client
+
+
+def accept(account: User) -> Client:
+    return answer(account, "accept")
 
 
 def roles() -> dict[str, str]:
@@ -197,16 +206,23 @@ def test_an_ended_withdrawn_or_replaced_invitation_gives_nothing(
 def test_the_office_does_not_learn_whether_a_username_has_an_account(
     office: Client, page: str
 ) -> None:
-    make_user("real")
+    guests = {name: make_user(name) for name in ("real", "shy")}
     User.objects.create_user("gone", is_active=False)
     with_forms = ("csrfmiddlewaretoken", 'name="invited"')
-    seen = set()
-    for name in ("real", "gone", "none"):
-        text = invite(office, page, name)
+    seen, later = set(), set()
+
+    def without_forms(text: str) -> str:
         lines = [x for x in text.splitlines() if not any(y in x for y in with_forms)]
-        seen.add("\n".join(lines).replace(name, "NAME"))
+        return "\n".join(lines).replace(name, "NAME")
+
+    for name in ("real", "gone", "none", "shy"):
+        seen.add(without_forms(invite(office, page, name)))
+        if name == "shy":
+            answer(guests[name], "decline")
+            assert "Invitations" not in signed_in(guests[name]).get("/me/new/").text
+        later.add(without_forms(office.get(page).text))
         post(office, page, invited=Invitation.objects.get().pk)
-    assert len(seen) == 1
+    assert len(seen) == len(later) == 1
     assert "Invited NAME as Timing." in seen.pop()
 
 
@@ -233,12 +249,58 @@ def test_an_invitation_by_username_is_refused_or_ends_with_the_inviter(
     assert "Your role: Timing." in guest.get("/me/new/").text
     assert guest.post(answer, {"answer": "perhaps"}).status_code == 404
     guest.post(answer, {"answer": "decline"})
-    assert not Invitation.objects.exists()
+    assert guest.post(answer, {"answer": "accept"}).status_code == 404
 
     invite(office, page, "anna")
     owner.race_roles.update(role="office")
     assert "Your role" not in guest.get("/me/new/").text
     assert roles() == {"owner": "office"}
+
+
+def test_usernames_are_compared_without_case(
+    office: Client, page: str, race: Race
+) -> None:
+    anna = make_user("anna")
+    User.objects.create_user("ANNA", is_active=False)
+    invite(office, page, "anna", role="read")
+    invite(office, page, "Anna", role="medic")
+    assert Invitation.objects.get().username == "Anna"
+    accept(anna)
+    assert roles() == {"owner": "owner", "anna": "medic"}
+    assert "has a role already" in invite(office, page, "aNNa")
+
+
+@pytest.mark.parametrize("has_account", [True, False])
+def test_invitations_by_username_are_limited_as_mails(
+    office: Client, page: str, has_account: bool
+) -> None:
+    too_many = "Too many invitations today."
+    if has_account:
+        anna = make_user("anna")
+    for _ in range(2):
+        assert "Invited anna" in invite(office, page, "anna")
+        if has_account:
+            answer(anna, "decline")
+    assert too_many in invite(office, page, "Anna")
+    # A refused attempt does not count for the account, and mails do.
+    for person in ("b", "c", ADDRESS):
+        assert f"Invited {person}" in invite(office, page, person)
+    assert too_many in invite(office, page, "d")
+    assert Invitation.objects.count() == 4
+
+
+def test_many_invitations_of_an_inviter_cost_no_more_queries(
+    owner: User, race: Race, django_assert_num_queries: Any
+) -> None:
+    anna = make_user("anna")
+    other = make_race(slug="other", owner=make_user("other"))
+    for each in (race, make_race(slug="night", owner=owner), other):
+        Invitation.objects.issue(
+            race=each, username="anna", role=Role.READ, invited_by=owner
+        )
+        with django_assert_num_queries(5):
+            found = invitations_of(anna)
+    assert [each.race.slug for each in found] == ["ten", "night"]
 
 
 def test_an_address_is_invited_even_if_it_is_a_username(

@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.cache import never_cache
 
+from runners.models import Invitation
 from runners.notifying.inviting import invitations_of
 from runners.units.errors import CodedError
 from runners.views.invitation import accepted
@@ -28,7 +29,8 @@ def answer(request: HttpRequest, pk: int) -> HttpResponse:
     if found is None or chosen not in ("accept", "decline"):
         raise Http404("There is no such invitation or answer.")
     if chosen == "decline":
-        found.delete()
+        # Whether there is an account would show in the office if the row were gone.
+        Invitation.objects.filter(pk=pk, user=user).update(user=None)
         return redirect("me")
     try:
         return accepted(request, found, user)
