@@ -466,7 +466,7 @@ async function keepPicture() {
   await drawn;
   const { Picture } = await import("./offline/picture.js");
   picture = new Picture({
-    first, map: page.map?.worker ?? null, runners: () => store.runners.values(),
+    first, runners: () => store.runners.values(),
     time: () => (connected ? feed.lastFrame : null),
   });
   await picture.start();

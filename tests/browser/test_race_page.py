@@ -189,8 +189,7 @@ def test_a_shared_address_opens_with_the_same_runner_place_and_time(
 
 
 KEPT_PAGES = """async () => {
-  const cache = await caches.open("spectate-picture");
-  const kept = ["/races/kept/", "/live.json?race=kept"].map((url) => cache.match(url));
+  const kept = ["/races/kept/", "/live.json?race=kept"].map((url) => caches.match(url));
   const [html, picture] = await Promise.all(kept);
   return html && picture ? [await html.text(), await picture.text()] : null;
 }"""

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
-from runners.models import Entry, Position, Race, Runner, Wave
+from runners.models import Entry, Position, Race, Runner, ShareLink, Wave
 from runners.units.clock import milliseconds
+from runners.views.share_header import SHARE_HEADER
 
 # The view reads in separate threads, which see committed rows only.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,8 +44,11 @@ def race() -> Race:
     return race
 
 
-def replay(client: Client, at: datetime) -> Any:
-    return client.get(f"/races/half/replay.json?from={milliseconds(at)}")
+def replay(
+    client: Client, at: datetime, headers: Mapping[str, str] | None = None
+) -> Any:
+    address = f"/races/half/replay.json?from={milliseconds(at)}"
+    return client.get(address, headers=headers)
 
 
 def test_a_replay_is_sent_in_chunks_of_thinned_points(
@@ -79,6 +85,11 @@ def test_only_anonymous_replays_may_be_kept_by_browsers(
     client: Client, race: Race
 ) -> None:
     assert "Spectate-Offline" in replay(client, START).headers
+    _, plain = ShareLink.objects.issue(
+        label="Mum", race=race, expires_at=timezone.now() + timedelta(hours=1)
+    )
+    shared = replay(client, START, {SHARE_HEADER: plain})
+    assert shared.status_code == 200 and "Spectate-Offline" not in shared.headers
     client.force_login(User.objects.create_user("mum"))
     assert "Spectate-Offline" not in replay(client, START).headers
 

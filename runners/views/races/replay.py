@@ -20,6 +20,7 @@ from runners.views.live_json import compressed
 from runners.views.numbers import whole_number
 from runners.views.policy import read_only
 from runners.views.races.requests import answers_json, invalid, requested_race
+from runners.views.share_header import SHARE_HEADER
 
 # The length of a chunk. Chunks start at multiples of it, so that all pages share them.
 CHUNK_MS = 300_000
@@ -46,7 +47,7 @@ async def replay_json(request: HttpRequest, slug: str) -> HttpResponse:
     user = await request.auser()
     body = await database.read(_answer, request, slug, user.pk)
     response = await compressed(request, body)
-    if user.pk is None:
+    if user.pk is None and SHARE_HEADER not in request.headers:
         # The page's service worker may keep it (static/js/offline/worker.js).
         response["Spectate-Offline"] = "1"
     return response

@@ -2,9 +2,8 @@
 // reload without a connection. The page reads it as its first snapshot.
 
 const WORKER = new URL("../offline/worker.js", import.meta.url);
+// Has the pictures of all pages, and the shown parts of replays, which the worker keeps.
 const NAME = "spectate-picture";
-// The shown parts of replays, which the worker keeps.
-const REPLAYS = "spectate-replay";
 const KEPT = "Spectate-Kept";
 const EVERY_MS = 15_000;
 // Runners that are written in one task.
@@ -15,7 +14,6 @@ const AT_ONCE = 1_000;
 /** The picture of one page. */
 export class Picture {
   #first;
-  #map;
   #runners;
   #time;
   /** @type {Record<string, any> | null} the snapshot without its runners */
@@ -28,14 +26,12 @@ export class Picture {
 
   /**
    * @param {{
-   *   first: string, map: string | null, runners: () => Iterable<Runner>,
-   *   time: () => number | null,
-   * }} options `first`: the URL of the first snapshot; `map`: that of the map's own
-   *   worker; `time`: of the newest frame, or null while there is no connection
+   *   first: string, runners: () => Iterable<Runner>, time: () => number | null,
+   * }} options `first`: the URL of the first snapshot; `time`: of the newest frame, or null
+   *   while there is no connection
    */
-  constructor({ first, map, runners, time }) {
+  constructor({ first, runners, time }) {
     this.#first = first;
-    this.#map = map;
     this.#runners = runners;
     this.#time = time;
   }
@@ -45,11 +41,6 @@ export class Picture {
     if (!("serviceWorker" in navigator && "caches" in globalThis)) return;
     const { pathname } = location;
     await navigator.serviceWorker.register(WORKER, { scope: "/" });
-    // The script of a worker is requested from the service worker of its own address.
-    if (this.#map) {
-      const { pathname: scope } = new URL(".", new URL(this.#map, location.href));
-      await navigator.serviceWorker.register(WORKER, { scope });
-    }
     await controlled();
     // What the page has loaded before the worker could keep it.
     const files = performance.getEntriesByType("resource").map(({ name }) => name)
@@ -61,14 +52,15 @@ export class Picture {
   }
 
   /**
-   * Replace the picture at once if somebody in it, or where they were, may no longer be
-   * seen, and delete replays. Other changes wait for the next time.
+   * If somebody, or where they were, may no longer be seen, delete all pictures and replays,
+   * and keep this page's picture anew. Other changes wait for the next time.
    * @param {Record<string, any>} event after the store has processed it
    */
   async receive({ kind, change, runner }) {
     const isErased = kind === "runner" && runner?.fix === null && this.#placed.has(runner.code);
     if (kind !== "access" && change !== "removed" && !isErased) return;
-    await Promise.all([this.keep(), caches.delete(REPLAYS)]);
+    await caches.delete(NAME);
+    await this.keep();
   }
 
   /** Replace the kept picture, and once more if this was called meanwhile. */
@@ -87,6 +79,7 @@ export class Picture {
   async #replace() {
     if (this.#time() === null || !navigator.serviceWorker.controller) return;
     this.#rest ??= await this.#read();
+    // If it is deleted meanwhile, what is put into it is not kept.
     const cache = await caches.open(NAME);
     const time = this.#time();
     if (this.#rest === null || time === null || this.#isForgotten) return;
@@ -107,10 +100,9 @@ export class Picture {
       this.#placed = new Set(items.filter(({ fix }) => fix).map(({ code }) => code));
     } catch (error) {
       // The storage is full. The picture in it may show who may no longer be seen.
-      await this.#delete();
+      await caches.delete(NAME);
       throw error;
     }
-    if (this.#isForgotten) await this.#delete();
   }
 
   // Return the first snapshot without its runners.
@@ -121,15 +113,10 @@ export class Picture {
     return rest;
   }
 
-  /** Delete the picture, because the page's access has ended. */
+  /** Delete what is kept, because the page's access has ended. */
   async forget() {
     this.#isForgotten = true;
-    await this.#delete();
-  }
-
-  async #delete() {
-    await caches.delete(REPLAYS);
-    await (await caches.open(NAME)).delete(this.#first);
+    await caches.delete(NAME);
   }
 }
 
