@@ -75,7 +75,7 @@ def timing_import(
     context: dict[str, Any] = {
         "form": form,
         "chips": race.chips.count(),
-        "gunshots": [(shot, _start_words(shot)) for shot in gunshots_of(race)],
+        "gunshots": [(each, _start_words(each)) for each in gunshots_of(race)],
     }
     if request.method == "POST" and form.is_valid():
         kind, rows = form.cleaned_data["file"]
@@ -111,10 +111,10 @@ def _start(
 ) -> HttpResponse:
     """Start the race or waves at the posted marker."""
     permitted_race(request, race.pk, Action.EDIT)
-    for shot in gunshots_of(race):
-        if str(shot.marker.pk) == request.POST["gunshot"]:
-            words = _start_words(shot)
-            starts_set(shot)
+    for gunshot in gunshots_of(race):
+        if str(gunshot.marker.pk) == request.POST["gunshot"]:
+            words = _start_words(gunshot)
+            starts_set(gunshot)
             race_admin.log_change(request, race, f"By a gunshot: {words}.")
             race_admin.message_user(request, f"{words}.", messages.SUCCESS)
             break
@@ -124,18 +124,18 @@ def _start(
     return HttpResponseRedirect(reverse("admin:runners_race_timing", args=[race.pk]))
 
 
-def _start_words(shot: Gunshot) -> str:
-    """Return what a gunshot would set, with milliseconds of the race's clock."""
-    race, time = shot.marker.race, shot.marker.time
+def _start_words(gunshot: Gunshot) -> str:
+    """Return what a gunshot sets or has set, in milliseconds of the race's clock."""
+    race, time = gunshot.marker.race, gunshot.marker.time
     assert time is not None
     zone = ZoneInfo(race.timezone)
-    was = shot.starts[0].start.astimezone(zone).time()
-    names = " and ".join(str(one) for one in shot.starts)
+    names = " and ".join(map(str, gunshot.starts))
     at = time.astimezone(zone).time()
-    return (
-        f"{names} started at {at.isoformat('milliseconds')}, "
-        f"not at {was.isoformat('milliseconds')}"
-    )
+    words = f"{names} started at {at.isoformat('milliseconds')}"
+    if gunshot.is_set:
+        return words
+    was = gunshot.starts[0].start.astimezone(zone).time()
+    return f"{words}, not at {was.isoformat('milliseconds')}"
 
 
 def _chips(race: Race, rows: list[Row]) -> str:

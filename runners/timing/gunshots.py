@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import NamedTuple
 
 from django.db import transaction
+from django.db.models import Q
 
 from runners.models import Passing, Race, Wave
 from runners.timing.storage import passings_recompute
 
 # A marker that is further from every start, such as a test in the morning, is no gun.
 NEAR = timedelta(minutes=30)
-# The newest markers that are proposed.
-SHOWN = 20
 
 
 class Gunshot(NamedTuple):
@@ -24,20 +24,24 @@ class Gunshot(NamedTuple):
     marker: Passing
     starts: Sequence[Race | Wave]
 
+    @property
+    def is_set(self) -> bool:
+        return self.starts[0].start == self.marker.time
+
 
 def gunshots_of(race: Race) -> list[Gunshot]:
-    """Return the newest markers near a start that differs from them."""
+    """Return the markers near a start, the newest first."""
     starts: list[Race | Wave] = [race, *race.waves.all()]
+    times = {each.start for each in starts}
+    near = reduce(or_, (Q(time__range=(at - NEAR, at + NEAR)) for at in times))
     markers = race.passings.filter(
-        state=Passing.State.MARKER, time__lt=race.ends
+        near, state=Passing.State.MARKER, time__lt=race.ends
     ).select_related("station")
     found = []
-    for marker in markers.order_by("-time")[:SHOWN]:
-        assert marker.time is not None
-        nearest = min((one.start for one in starts), key=partial(_apart, marker))
-        if timedelta(0) < _apart(marker, nearest) <= NEAR:
-            same = [one for one in starts if one.start == nearest]
-            found.append(Gunshot(marker, same))
+    for marker in markers.order_by("-time"):
+        nearest = min(times, key=partial(_apart, marker))
+        same = [each for each in starts if each.start == nearest]
+        found.append(Gunshot(marker, same))
     return found
 
 
@@ -47,10 +51,14 @@ def _apart(marker: Passing, start: datetime) -> timedelta:
 
 
 def starts_set(gunshot: Gunshot) -> None:
-    """Start the race or waves at a gunshot, and compute the splits of all again."""
+    """Start the race or waves at a gunshot, and compute the mats' splits again.
+
+    The splits of a large field take long, and other writers must not wait for all of
+    them: they are committed in parts, after the starts. If that fails, call it again.
+    """
     assert gunshot.marker.time is not None
     with transaction.atomic():
-        for one in gunshot.starts:
-            one.start = gunshot.marker.time
-            one.save()
+        for each in gunshot.starts:
+            each.start = gunshot.marker.time
+            each.save()
     passings_recompute(race=gunshot.marker.race)

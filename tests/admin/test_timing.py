@@ -114,32 +114,35 @@ def test_a_gunshot_is_proposed_as_the_start_of_the_race_and_its_wave(
     late = race.waves.create(name="Late", start=race.start + timedelta(minutes=10))
     store(race, "Start", "1", 3)
     store(race, "1 km", "1", 20)
-    shots = [
+    # Those after the last start are newer.
+    seconds = (-3_000, 2.5, 605, *range(3_000, 3_020))
+    markers = [
         read_of(
             *("Start", f"n=Gun {n}"),
             time=race.start + timedelta(seconds=n),
             is_marker=True,
         )
-        for n in (-3_000, 2.5, 605)
+        for n in seconds
     ]
-    passings_store(race=race, source=Passing.Source.MYLAPS, reads=shots)
+    passings_store(race=race, source=Passing.Source.MYLAPS, reads=markers)
     page = f"/admin/runners/race/{race.pk}/timing/"
     proposed = office.get(page).text
-    assert "n=Gun -3000" not in proposed
+    assert "n=Gun -3000" not in proposed and "n=Gun 3000" not in proposed
     assert f"{race.name} and Red started at" in proposed
-    first, second = (
-        Passing.objects.get(raw=f"n=Gun {n}", state="marker").pk for n in (2.5, 605)
+    early, first, second = (
+        Passing.objects.get(raw=f"n=Gun {n}", state="marker").pk
+        for n in (-3_000, 2.5, 605)
     )
 
-    for shot in (first, second, second):
-        answer = office.post(page, {"gunshot": shot}, follow=True)
+    for marker in (first, second):
+        office.post(page, {"gunshot": marker})
+    answer = office.post(page, {"gunshot": early}, follow=True)
     assert "nothing was changed" in answer.text
-    assert "n=Gun" not in answer.text
 
     begins = race.start
-    for one, seconds in ((race, 2.5), (red, 2.5), (late, 605)):
-        one.refresh_from_db()
-        assert one.start == begins + timedelta(seconds=seconds)
+    for each, moved_s in ((race, 2.5), (red, 2.5), (late, 605)):
+        each.refresh_from_db()
+        assert each.start == begins + timedelta(seconds=moved_s)
 
 
 def test_a_gunshot_is_set_by_whoever_may_edit_the_race(
@@ -148,8 +151,8 @@ def test_a_gunshot_is_set_by_whoever_may_edit_the_race(
     race = entry.race
     store(race, "Start", "1", 3)
     gun = race.start + timedelta(minutes=4)
-    shot = read_of("Start", "n=Gun", time=gun, is_marker=True)
-    passings_store(race=race, source=Passing.Source.MYLAPS, reads=[shot])
+    read = read_of("Start", "n=Gun", time=gun, is_marker=True)
+    passings_store(race=race, source=Passing.Source.MYLAPS, reads=[read])
     timer = User.objects.create_user("timer")
     role_set(race=race, user=timer, role=Role.TIMING)
     client = Client()
@@ -163,6 +166,23 @@ def test_a_gunshot_is_set_by_whoever_may_edit_the_race(
 
     office.post(page, {"gunshot": marker})
     # The runner was at the mat before the gun.
+    assert states() == ["early", "marker"]
+
+
+def test_splits_are_computed_again_if_that_failed_after_a_gunshot_was_set(
+    office: Client, entry: Entry
+) -> None:
+    race = entry.race
+    store(race, "Start", "1", 3)
+    gun = race.start + timedelta(minutes=4)
+    read = read_of("Start", "n=Gun", time=gun, is_marker=True)
+    passings_store(race=race, source=Passing.Source.MYLAPS, reads=[read])
+    Race.objects.update(start=gun)
+    page = f"/admin/runners/race/{race.pk}/timing/"
+    assert "Compute the splits again" in office.get(page).text
+    assert states() == ["used", "marker"]
+
+    office.post(page, {"gunshot": Passing.objects.get(state="marker").pk})
     assert states() == ["early", "marker"]
 
 
