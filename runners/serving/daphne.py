@@ -7,7 +7,11 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from runners.live.server import CONTROL_PERIOD_S, MAX_CONTROL_FRAMES
+from runners.live.server import (
+    CONTROL_PERIOD_S,
+    MAX_CONTROL_BYTES,
+    MAX_CONTROL_FRAMES,
+)
 from runners.positions.rate_limits import Bucket
 from runners.serving import process
 from runners.serving.admission import connection_limit
@@ -16,6 +20,8 @@ from runners.serving.bodies import BODY_TIMEOUT_S, UPLOAD_LIMIT_BYTES
 # Autobahn's default is 1 s, after which it resets the connection. A slower client, such
 # as a phone that wakes up, may then not receive the close code.
 CLOSE_TIMEOUT_S = 10
+# The opcode of a message's later fragments.
+CONTINUATION = 0
 TOO_LATE = (
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n"
     b"content-type: text/plain\r\n\r\nThe request took too long.\n"
@@ -30,7 +36,7 @@ def prepare_daphne() -> None:
     if protocol := sys.modules.get("daphne.ws_protocol"):
         # Autobahn prefers an attribute of the protocol to the factory's option.
         protocol.WebSocketProtocol.closeHandshakeTimeout = CLOSE_TIMEOUT_S
-        limit_pings(protocol.WebSocketProtocol)
+        limit_frames(protocol.WebSocketProtocol)
         limit_requests(sys.modules["daphne.http_protocol"])
         from twisted.internet import reactor
         from twisted.internet.defer import Deferred
@@ -44,24 +50,36 @@ def prepare_daphne() -> None:
         triggers.addSystemEventTrigger("before", "shutdown", run, process.stop)
 
 
-def limit_pings(protocol: Any) -> None:
-    """Drop sockets that send a flood of pings or pongs, which reach no session."""
+def limit_frames(protocol: Any) -> None:
+    """Drop sockets that send a flood of frames which reach no session.
 
-    def limited(handle: Callable[[Any, bytes], None]) -> Callable[[Any, bytes], None]:
-        def counted(socket: Any, payload: bytes) -> None:
-            if not hasattr(socket, "pings"):
-                socket.pings = Bucket(
+    Pings, pongs and small fragments: no rate of messages limits them.
+    """
+
+    def limited(handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+        def counted(socket: Any, content: Any) -> None:
+            if not hasattr(socket, "control_frames"):
+                socket.control_frames = Bucket(
                     MAX_CONTROL_FRAMES / CONTROL_PERIOD_S, MAX_CONTROL_FRAMES
                 )
-            if socket.pings.take(1):
+            if socket.control_frames.take(1):
                 socket.dropConnection(abort=True)
             else:
-                handle(socket, payload)
+                handle(socket, content)
 
         return counted
 
+    begin_frame = protocol.onMessageFrameBegin
+    begin_fragment = limited(begin_frame)
+
+    def on_message_frame_begin(socket: Any, length: int) -> None:
+        is_fragment = socket.current_frame.opcode == CONTINUATION
+        is_counted = is_fragment and length <= MAX_CONTROL_BYTES
+        (begin_fragment if is_counted else begin_frame)(socket, length)
+
     protocol.onPing = limited(protocol.onPing)
     protocol.onPong = limited(protocol.onPong)
+    protocol.onMessageFrameBegin = on_message_frame_begin
 
 
 def limit_requests(http: Any) -> None:

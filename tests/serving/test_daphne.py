@@ -6,15 +6,21 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from daphne import http_protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from runners.live.server import MAX_CONTROL_FRAMES
+from runners.live.server import MAX_CONTROL_BYTES, MAX_CONTROL_FRAMES
 from runners.serving import daphne
 from runners.serving.bodies import BODY_TIMEOUT_S
+from tests.websocket import CONTINUATION, PING, PONG, frame
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n"
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 
 
 @pytest.fixture
@@ -44,27 +50,30 @@ def test_a_slow_body_is_refused(factory: Any) -> None:
     assert transport.disconnecting
 
 
-def test_a_flood_of_pings_or_pongs_drops_the_socket() -> None:
-    calls: list[str] = []
+@pytest.mark.parametrize("opcode", [PING, PONG, CONTINUATION])
+def test_a_flood_of_frames_that_reach_no_session_drops_the_socket(opcode: int) -> None:
+    class Protocol(WebSocketServerProtocol):
+        openHandshakeTimeout = 0
 
-    class Protocol:
-        def onPing(self, payload: bytes) -> None:
-            calls.append("ping")
-
-        def onPong(self, payload: bytes) -> None:
-            calls.append("pong")
-
-        def dropConnection(self, *, abort: bool) -> None:
-            calls.append("dropped")
-
-    daphne.limit_pings(Protocol)
-    flood, other = Protocol(), Protocol()
-    while "dropped" not in calls:
-        flood.onPing(b"")
-        flood.onPong(b"")
-    assert len(calls) > MAX_CONTROL_FRAMES
-    other.onPong(b"")
-    assert calls[-1] == "pong"
+    daphne.limit_frames(Protocol)
+    few = frame(b"", opcode, fin=opcode != CONTINUATION) * 50
+    large = frame(b"x" * (MAX_CONTROL_BYTES + 1), CONTINUATION, fin=False)
+    factory: Any = WebSocketServerFactory
+    flooder: Any = Protocol()
+    other: Any = Protocol()
+    for socket in (flooder, other):
+        socket.factory = factory()
+        transport: Any = StringTransport()  # type: ignore[no-untyped-call]
+        # As a TCP connection, it has a producer to remove.
+        transport.registerProducer(object(), streaming=True)
+        socket.makeConnection(transport)
+        socket.dataReceived(HANDSHAKE)
+        socket.dataReceived(frame(b"", fin=False) + few + large * MAX_CONTROL_FRAMES)
+        assert not socket.transport.disconnected
+    for _ in range(2 * MAX_CONTROL_FRAMES // 50):
+        flooder.dataReceived(few)
+    assert flooder.transport.disconnected
+    assert not other.transport.disconnected
 
 
 def test_a_process_has_a_limited_number_of_connections(
