@@ -4,9 +4,11 @@
     python -m bench.hostile --server uvicorn --seconds 20 --connections 50 --json
 
 Attackers guess the PINs of share links and a password, leave connections idle and
-bodies unfinished, follow a thousand unknown runners in each message, and export long
-tracks. Each sends its next request as soon as it has the answer to the last one, and
-connects again when it is closed. Every ten attackers have an address of their own.
+bodies unfinished, follow a thousand unknown runners in each message, export long
+tracks, send websocket pings, and pipeline requests without reading the responses (not
+to Daphne, which does not limit these). Each sends its next request as soon as it has
+the answer to the last one, and connects again when it is closed. Every ten attackers
+have an address of their own.
 
 Meanwhile others poll `/healthz` and `live.json` at fixed times, phones publish, and
 spectators follow them. The latency of a poll counts from the time when it was due. The

@@ -14,7 +14,7 @@ import orjson
 
 from bench.hostile.scene import LINKS, Scene
 from tests.faults.peer import SUBPROTOCOLS, Peer
-from tests.servers import Server
+from tests.servers import Kind, Server
 from tests.websocket import PING, Refused, frame
 
 CONNECTIONS_PER_ADDRESS = 10
@@ -228,7 +228,7 @@ ATTACKS: dict[str, tuple[Attack, int]] = {
 }
 # What docs/protocol.md and docs/deploying.md let attackers expect, besides a 503 from a
 # process that has too many connections.
-EXPECTED = {
+UVICORN_ANSWERS = {
     # A page without JSON has no code.
     "PINs": {"404", "404 share.pin", "429 rate.limited"},
     # 200 is the form with an error.
@@ -238,4 +238,12 @@ EXPECTED = {
     "exports": {"200"},
     "frames": {"closed 4429", "closed 1013"},
     "pipelines": {"400"},
+}
+# Daphne drops floods of frames without a close code. It does not limit pipelines.
+DAPHNE_ANSWERS = UVICORN_ANSWERS | {"frames": {"closed 1006"}}
+del DAPHNE_ANSWERS["pipelines"]
+# The kinds of attack on each server, and what they may be answered.
+EXPECTED: dict[Kind, dict[str, set[str]]] = {
+    "uvicorn": UVICORN_ANSWERS,
+    "daphne": DAPHNE_ANSWERS,
 }

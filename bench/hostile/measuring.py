@@ -16,7 +16,7 @@ from tests.faults.peer import until
 from tests.faults.phones import Phone, all_acked, carried
 from tests.faults.spectators import Spectator, differences, watching
 from tests.faults.stores import not_as_acked, stored_in, tracebacks
-from tests.servers import Server
+from tests.servers import Kind, Server
 
 # What the documentation promises to others during the attack.
 P99_AIM_MS = 250.0
@@ -44,7 +44,7 @@ class Latency:
 class Report:
     """One run; memory in MiB, `seconds` of the attack."""
 
-    server: str
+    server: Kind
     connections: int
     seconds: float
     # By page.
@@ -75,7 +75,7 @@ class Report:
             if latency.failures or not latency.requests:
                 faults.append(f"{path} was refused: {latency.failures}")
         for kind, answers in self.answers.items():
-            if unknown := answers.keys() - EXPECTED[kind] - {"503"}:
+            if unknown := answers.keys() - EXPECTED[self.server][kind] - {"503"}:
                 faults.append(f"{kind}: {', '.join(sorted(unknown))}")
             if not answers and kind != "stalls":
                 faults.append(f"{kind}: no answer")
@@ -133,7 +133,7 @@ async def poll_all(server: Server, seconds: float) -> dict[str, Latency]:
 @contextlib.asynccontextmanager
 async def attacked(report: Report, server: Server, scene: Scene) -> AsyncIterator[None]:
     """Attack the server in the background, until each kind has got an answer."""
-    kinds = [kind for kind, (_, share) in ATTACKS.items() for _ in range(share)]
+    kinds = [kind for kind in EXPECTED[server.kind] for _ in range(ATTACKS[kind][1])]
     attackers = [
         (kinds[n % len(kinds)], Attacker(n, server, scene))
         for n in range(report.connections)
@@ -159,7 +159,7 @@ async def attacked(report: Report, server: Server, scene: Scene) -> AsyncIterato
         report.wrong += [
             f"An attacker failed: {end!r}" for end in ends if isinstance(end, Exception)
         ]
-        report.answers = {kind: dict(answers(kind).most_common()) for kind in ATTACKS}
+        report.answers = {kind: dict(answers(kind).most_common()) for kind in kinds}
         report.open_s = round(max(a.open_s for _, a in attackers), 1)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.hostile.attackers import ATTACKS
-from bench.hostile.measuring import measure
+from bench.hostile.attackers import ATTACKS, EXPECTED
+from bench.hostile.measuring import Report, measure
 from bench.hostile.scene import SHORT
 from tests.servers import Server
 
@@ -16,3 +16,13 @@ async def test_hostile_connections_cost_others_nothing_but_time(
     print(report)
     assert report.faults() == []
     assert report.answers.keys() == ATTACKS.keys()
+
+
+def test_each_server_may_answer_as_documented() -> None:
+    answers = {kind: {min(some): 1} for kind, some in EXPECTED["daphne"].items()}
+    assert "pipelines" not in answers
+    daphne = Report("daphne", 1, 1, answers=answers)
+    assert daphne.faults() == []
+    answers["frames"] = {"closed 1006": 1}
+    uvicorn = Report("uvicorn", 1, 1, answers=answers)
+    assert daphne.faults() == [] and uvicorn.faults() == ["frames: closed 1006"]
