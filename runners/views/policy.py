@@ -31,8 +31,8 @@ PUBLIC_VIEWS = frozenset(
         *("openapi_json", "asyncapi_json", "api-1:openapi-json"),
     }
 )
-
-
+# Without these, a script could neither ask conditionally nor wait as long as it should.
+EXPOSED = "ETag, Retry-After"
 # What a browser asks before a script of a different site sends a header. That of a PIN
 # is not allowed: a stranger's page could have its visitors guess.
 PREFLIGHT = {
@@ -97,9 +97,17 @@ def content_policy(get_response: GetResponse) -> GetResponse:
         found = request.resolver_match
         if found and found.view_name in PUBLIC_VIEWS:
             if request.method == "OPTIONS":
-                response = HttpResponse(status=204, headers=PREFLIGHT)
+                response = _preflight(response)
             if request.method in (*SAFE, "OPTIONS"):
                 response["Access-Control-Allow-Origin"] = "*"
+                response["Access-Control-Expose-Headers"] = EXPOSED
         return response
 
     return middleware
+
+
+def _preflight(refused: HttpResponseBase) -> HttpResponse:
+    """Return the response to a preflight, with the security headers of all others."""
+    of_content = ("Content-Type", "Content-Length")
+    kept = {n: v for n, v in refused.items() if n not in of_content}
+    return HttpResponse(status=204, headers=kept | PREFLIGHT)

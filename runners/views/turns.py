@@ -8,14 +8,17 @@ beyond the limit wait here, where they cost nothing.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.urls import Resolver404, resolve
 from django.utils.decorators import async_only_middleware
 
 from runners.quotas import network_of
 from runners.serving.bodies import JSON_SUFFIXES
 from runners.serving.turns import Turns
+from runners.views.policy import content_policy
 
 # Two or three are enough to occupy the interpreter; the others wait for the database.
 PAGES = 4
@@ -36,7 +39,8 @@ MAIL_FORMS = ("/me/contacts/", "/me/notifications/mail/")
 OFFICE_MAIL_FORMS = ("/people/", "/setup-links/")
 # Whoever watches the process asks these. Pages that wait say nothing of its sockets.
 NEVER_WAIT = ("/readyz", "/metrics")
-SAFE = ("GET", "HEAD")
+# A preflight precedes a read by a script of a different site.
+SAFE = ("GET", "HEAD", "OPTIONS")
 
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -64,7 +68,7 @@ def in_turn(get_response: GetResponse) -> GetResponse:
     return middleware
 
 
-def _busy(request: HttpRequest) -> HttpResponse:
+def _busy(request: HttpRequest) -> HttpResponseBase:
     """Return 503, made here because what is inside needs a turn."""
     status = HTTPStatus.SERVICE_UNAVAILABLE
     detail = "Too many requests wait at the moment. Try again in some seconds."
@@ -86,7 +90,9 @@ def _busy(request: HttpRequest) -> HttpResponse:
         response = HttpResponse(detail, content_type="text/plain")
     response.status_code = status
     response["Retry-After"] = str(RETRY_AFTER_S)
-    return response
+    with suppress(Resolver404):
+        request.resolver_match = resolve(request.path_info)
+    return content_policy(lambda _: response)(request)
 
 
 def _turns_for(request: HttpRequest) -> Turns:

@@ -69,6 +69,7 @@ def test_other_sites_read_public_data_without_cookies(
         response = client.get(path, headers={"origin": "https://club.example"})
         assert response.status_code == 200, path
         assert response["Access-Control-Allow-Origin"] == "*"
+        assert response["Access-Control-Expose-Headers"] == "ETag, Retry-After"
         assert "Access-Control-Allow-Credentials" not in response.headers
     for path in ("/", "/me/", "/races/ten/", "/api/v1/races", "/share/me.json"):
         assert "Access-Control-Allow-Origin" not in client.get(path).headers
@@ -85,6 +86,9 @@ def test_a_preflight_allows_conditional_reads_of_public_data(
     allowed = answer.headers.get("Access-Control-Allow-Headers", "")
     assert ("If-None-Match" in allowed) is is_public
     assert "Pin" not in allowed and answer.content == b"" or not is_public
+    headers = set(client.get(path).headers)
+    secured = {"Content-Security-Policy", "X-Frame-Options", "X-Content-Type-Options"}
+    assert secured <= headers and secured <= set(answer.headers)
 
 
 def test_standings_may_be_framed_and_then_link_to_new_tabs(

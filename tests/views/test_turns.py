@@ -125,16 +125,26 @@ async def test_nobody_waits_for_organisers_and_no_watcher_for_pages() -> None:
     await asyncio.gather(*requests)
 
 
+async def test_preflights_take_no_turns_of_organisers() -> None:
+    pages = Pages()
+    requests = await pages.ask("OPTIONS", "/live.json", PAGES + 1)
+    requests += await pages.ask("POST", "/api/v1/races", OFFICE)
+    assert pages.running == PAGES + OFFICE
+    pages.may_end.set()
+    await asyncio.gather(*requests)
+
+
 @pytest.mark.parametrize(
-    ("path", "kind"),
+    ("path", "kind", "shared"),
     [
-        ("/races/ten/", "text/plain"),
-        ("/races/ten/standings.json", "application/json"),
-        ("/api/v1/races", "application/problem+json"),
+        ("/races/ten/", "text/plain", None),
+        ("/no/such/page", "text/plain", None),
+        ("/races/ten/standings.json", "application/json", "*"),
+        ("/api/v1/races", "application/problem+json", None),
     ],
 )
 async def test_a_flood_is_refused(
-    monkeypatch: pytest.MonkeyPatch, path: str, kind: str
+    monkeypatch: pytest.MonkeyPatch, path: str, kind: str, shared: str | None
 ) -> None:
     monkeypatch.setattr(limits, "MOST_WAITING", 2)
     pages = Pages()
@@ -143,6 +153,7 @@ async def test_a_flood_is_refused(
     response = await refused
     assert (response.status_code, response["Retry-After"]) == (503, "5")
     assert response["Content-Type"] == kind
+    assert response.headers.get("Access-Control-Allow-Origin") == shared
     requests[-1].cancel()
     await asyncio.sleep(0)
     requests += await pages.ask("GET", path)
