@@ -91,8 +91,10 @@ GENERIC = App(frozenset({"GET", "POST"}), read, ok, json_error)
 def _check_names(items: Collection[Mapping[str, Any]], now: int) -> None:
     """Raise `FixError` if a request is not understood, or has too many fields.
 
-    It is not if it has no known field, half a place or a mistyped one, only times of
-    unknown names, or a call for help of such a name. One with its name is not lost.
+    Not understood: a request without a known field, with half a place or a mistyped
+    one, with a call for help in an unknown field, or with positions that all have
+    their time in one. A request with `alarm` is accepted even then, so that no call
+    for help is lost.
     """
     names = {name for fields in items for name in fields} - TOKEN
     if len(names) > MOST_FIELDS:

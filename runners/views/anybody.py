@@ -35,7 +35,7 @@ ADDRESS_HEADERS = frozenset(
 NOT_CACHED = "private, no-store"
 
 
-class Asked(NamedTuple):
+class PublicRequest(NamedTuple):
     """A request: the variable parts of its path, and its query.
 
     `headers` are those of a response with JSON.
@@ -53,7 +53,7 @@ Response = tuple[int, Headers, bytes]
 def before_django(
     suffix: str,
     view_name: str,
-    answer: Callable[[Scope, Asked], Awaitable[Response]],
+    answer: Callable[[Scope, PublicRequest], Awaitable[Response]],
 ) -> Callable[[Application], Application]:
     """Return what wraps Django's application: `answer` is for requests of anybody.
 
@@ -64,10 +64,10 @@ def before_django(
     def wrap(pages: Application) -> Application:
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             is_ours = scope["path"].endswith(suffix)
-            asked = _asked_by_anybody(scope, view_name) if is_ours else None
+            request = _public_request(scope, view_name) if is_ours else None
             with suppress(database.DatabaseUnavailable):
-                if asked is not None:
-                    await _send(send, *await answer(scope, asked))
+                if request is not None:
+                    await _send(send, *await answer(scope, request))
                     return
             await pages(scope, receive, send)
 
@@ -83,7 +83,7 @@ async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _asked_by_anybody(scope: Scope, view_name: str) -> Asked | None:
+def _public_request(scope: Scope, view_name: str) -> PublicRequest | None:
     """Return a request for a view, or None if Django has to answer it.
 
     None unless its viewer has only the rights of everybody, and while the process
@@ -108,7 +108,7 @@ def _asked_by_anybody(scope: Scope, view_name: str) -> Asked | None:
         # Django answers with 400.
         return None
     parts, headers = known
-    return Asked(parts, query, headers)
+    return PublicRequest(parts, query, headers)
 
 
 @lru_cache(maxsize=ADDRESSES_KEPT)

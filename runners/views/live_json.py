@@ -28,7 +28,7 @@ from runners.serving.turns import Turns
 from runners.snapshots.items import add_trails, runner_items
 from runners.units.clock import now_ms
 from runners.units.errors import CodedError
-from runners.views.anybody import NOT_CACHED, Asked, Response, before_django
+from runners.views.anybody import NOT_CACHED, PublicRequest, Response, before_django
 from runners.views.numbers import whole_number
 from runners.views.policy import read_only
 from runners.views.share_header import database_unavailable, header_link
@@ -79,13 +79,13 @@ async def live_json(request: HttpRequest) -> HttpResponse:
     return response
 
 
-async def _answer_anybody(scope: Scope, asked: Asked) -> Response:
+async def _answer_anybody(scope: Scope, public: PublicRequest) -> Response:
     """Answer a few requests at once, fairly between networks.
 
     They do not wait for pages.
     """
     request = ASGIRequest(scope, BytesIO())
-    headers = asked.headers + ((b"vary", b"Accept-Encoding"),)
+    headers = public.headers + ((b"vary", b"Accept-Encoding"),)
     try:
         async with _turns.turn(network(request)):
             body = await database.read(_answer, request, None)

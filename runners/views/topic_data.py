@@ -27,8 +27,8 @@ from runners.units.clock import now_ms
 # How long a topic's items are cached.
 MAX_AGE_S = 1.0
 # Limits of cached topics, and of cached courses.
-KEPT = 32
-COURSES_KEPT = 20
+MAX_TOPICS = 32
+MAX_COURSES = 20
 # How long a course is cached.
 COURSE_AGE_S = 60
 # Points of a height profile, and the least difference in metres that is worth one.
@@ -45,7 +45,7 @@ SILENT_AFTER_MS = 120_000
 Items = dict[int, dict[str, Any]]
 
 
-class Kept(NamedTuple):
+class CachedTopic(NamedTuple):
     """A topic's items, when their read began, and what a page made of them.
 
     `rows`: the page's first rows, by language and whether the race is over.
@@ -61,9 +61,9 @@ class TopicReads:
 
     def __init__(self) -> None:
         self._locks: dict[int | None, threading.Lock] = {}
-        self._kept: dict[int | None, Kept] = {}
+        self._cached: dict[int | None, CachedTopic] = {}
 
-    def read(self, race: int | None) -> Kept:
+    def read(self, race: int | None) -> CachedTopic:
         """Return the items of a race, or of all public runners for None.
 
         Their read began at most a second before the call. Calls later in a long read
@@ -71,17 +71,17 @@ class TopicReads:
         """
         asked = time.monotonic()
         with self._locks.setdefault(race, threading.Lock()):
-            kept = self._kept.get(race)
-            if kept is None or kept.began + MAX_AGE_S < asked:
-                if len(self._kept) >= KEPT:
-                    self._kept.clear()
-                kept = Kept(time.monotonic(), _read(race), {})
-                self._kept[race] = kept
-            return kept
+            cached = self._cached.get(race)
+            if cached is None or cached.began + MAX_AGE_S < asked:
+                if len(self._cached) >= MAX_TOPICS:
+                    self._cached.clear()
+                cached = CachedTopic(time.monotonic(), _read(race), {})
+                self._cached[race] = cached
+            return cached
 
     def clear(self) -> None:
         """Read all topics again."""
-        self._kept.clear()
+        self._cached.clear()
 
 
 topics = TopicReads()
@@ -116,39 +116,41 @@ def without_blockers(items: Items, user: int | None) -> Items:
 
 def course_of(race: Race, now: datetime) -> dict[str, Any]:
     """Return a race's item as in a snapshot, at most one minute old."""
-    return _kept_course(race.pk, race.changed_at, int(now.timestamp() // COURSE_AGE_S))
+    return _cached_course(
+        race.pk, race.changed_at, int(now.timestamp() // COURSE_AGE_S)
+    )
 
 
 def heights_of(race: Race | None) -> dict[str, Any] | None:
     """Return heights at equal distances along a course, or None if it has none."""
     if race is None:
         return None
-    values = _kept_heights(race.pk, race.changed_at)
+    values = _cached_heights(race.pk, race.changed_at)
     return None if values is None else {"race": race.slug, "values": values}
 
 
 def first_rows(race: Race | None, user: int | None) -> SafeString:
     """Return the rows that a page has in its list before its scripts run."""
     pk, is_over = (race.pk, race.is_over) if race else (None, False)
-    kept = topics.read(pk)
-    seen = without_blockers(kept.items, user)
-    if seen is not kept.items:
+    cached = topics.read(pk)
+    seen = without_blockers(cached.items, user)
+    if seen is not cached.items:
         return _render(seen, is_over)
-    how = get_language() or "", is_over
-    if how not in kept.rows:
-        kept.rows[how] = _render(kept.items, is_over)
-    return kept.rows[how]
+    variant = get_language() or "", is_over
+    if variant not in cached.rows:
+        cached.rows[variant] = _render(cached.items, is_over)
+    return cached.rows[variant]
 
 
-@lru_cache(maxsize=COURSES_KEPT)
-def _kept_course(pk: int, changed_at: datetime, age: int) -> dict[str, Any]:
+@lru_cache(maxsize=MAX_COURSES)
+def _cached_course(pk: int, changed_at: datetime, age: int) -> dict[str, Any]:
     # Projecting a marathon's course takes 0.1 s, too long for each visitor of a crowd.
     # The maximum age makes changed checkpoints visible.
     return race_item(pk)
 
 
-@lru_cache(maxsize=COURSES_KEPT)
-def _kept_heights(pk: int, changed_at: datetime) -> list[float] | None:
+@lru_cache(maxsize=MAX_COURSES)
+def _cached_heights(pk: int, changed_at: datetime) -> list[float] | None:
     race = Race.objects.get(pk=pk)
     heights = [point[2] for point in race.line if len(point) > 2]
     if len(heights) < max(2, len(race.line)) or max(heights) - min(heights) < LEAST_M:

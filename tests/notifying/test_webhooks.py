@@ -270,7 +270,7 @@ def test_private_addresses_are_refused(
     assert not service.posts
 
 
-def test_ill_receivers_delay_no_other_and_lose_nothing(
+def test_failing_receivers_delay_no_other_and_lose_nothing(
     webhook: Webhook, service: PushService, organiser: User, race: Race, entry: Entry
 ) -> None:
     service.headers["Location"] = f"{service.url}/private"

@@ -49,15 +49,15 @@ def test_a_connection_has_a_limited_number_of_waiting_requests(
     assert "Traceback" not in uvicorn_server.log
 
 
-def test_a_body_in_crumbs_is_refused(uvicorn_server: Server) -> None:
+def test_a_body_in_tiny_chunks_is_refused(uvicorn_server: Server) -> None:
     head = (
         b"POST /sign-in/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
     )
-    crumbs = b"1\r\na\r\n" * (MAX_CHUNKS + 100)
-    refused = answer_to(uvicorn_server, head + b"\r\n" + crumbs + b"0\r\n\r\n")
+    tiny = b"1\r\na\r\n" * (MAX_CHUNKS + 100)
+    refused = answer_to(uvicorn_server, head + b"\r\n" + tiny + b"0\r\n\r\n")
     assert refused.startswith(b"HTTP/1.1 400 ")
-    pieces = b"40\r\n" + b"a" * 64 + b"\r\n"
-    whole = head + b"\r\n" + pieces * (MAX_CHUNKS + 100) + b"0\r\n\r\n"
+    chunks = b"40\r\n" + b"a" * 64 + b"\r\n"
+    whole = head + b"\r\n" + chunks * (MAX_CHUNKS + 100) + b"0\r\n\r\n"
     assert answer_to(uvicorn_server, whole).startswith(b"HTTP/1.1 403 ")
 
 

@@ -11,7 +11,7 @@ from runners.serving.bodies import Scope
 from runners.serving.process import current
 from runners.subscriptions.arrival_reads import ArrivalsRequest, read_arrivals
 from runners.units.errors import CodedError
-from runners.views.anybody import Asked, Response, before_django
+from runners.views.anybody import PublicRequest, Response, before_django
 from runners.views.live_json import Refused, link_in_header
 from runners.views.policy import read_only
 from runners.views.races.requests import answers_json
@@ -31,15 +31,15 @@ async def eta_json(request: HttpRequest, slug: str) -> HttpResponse:
     user = await request.auser()
     link = link_in_header(request)
     links = [] if link is None else [link.pk]
-    asked = _asked(slug, request.GET)
+    wanted = _arrivals_request(slug, request.GET)
     try:
-        body = await database.read(read_arrivals, asked, user.pk, links)
+        body = await database.read(read_arrivals, wanted, user.pk, links)
     except CodedError as error:
         raise _refused(error) from None
     return HttpResponse(body, content_type="application/json")
 
 
-def _asked(slug: str, query: QueryDict) -> ArrivalsRequest:
+def _arrivals_request(slug: str, query: QueryDict) -> ArrivalsRequest:
     texts = dict.fromkeys(",".join(query.getlist("runners")).split(","))
     texts.pop("", None)
     return ArrivalsRequest(slug, query.get("at", ""), tuple(texts))
@@ -54,14 +54,14 @@ def _refused(error: CodedError) -> Refused:
 # -- before Django: a crowd asks several hundred times per second
 
 
-async def _answer_anybody(scope: Scope, asked: Asked) -> Response:
-    request = _asked(asked.parts["slug"], asked.query)
+async def _answer_anybody(scope: Scope, request: PublicRequest) -> Response:
+    wanted = _arrivals_request(request.parts["slug"], request.query)
     try:
-        body = await current().arrival_reads.answer(request)
+        body = await current().arrival_reads.answer(wanted)
     except CodedError as error:
         refused = _refused(error)
-        return refused.status, asked.headers, refused.response().content
-    return HTTPStatus.OK, asked.headers, body
+        return refused.status, request.headers, refused.response().content
+    return HTTPStatus.OK, request.headers, body
 
 
 with_arrivals = before_django("/eta.json", "eta_json", _answer_anybody)
