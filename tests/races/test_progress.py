@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from random import Random
 
 import orjson
 import pytest
@@ -25,6 +27,7 @@ from tests.races.bob import (
 from tests.races.runs import GUN, Fix
 
 OUT_AND_BACK_10 = course((0, 0), (5_000, 0), (0, 0))
+TRACK = course((0, 0), *[(100, 0), (100, 100), (0, 100), (0, 0)] * 25)
 
 # -- on the course
 
@@ -306,26 +309,42 @@ def test_who_was_driven_to_the_finish_of_a_slow_phone_does_not_finish(
     assert state.status != "finished"
 
 
-def test_a_fast_runner_on_a_track_is_not_one_who_runs_a_lap_less_per_fix() -> None:
-    line = course((0, 0), *[(100, 0), (100, 100), (0, 100), (0, 0)] * 25)
-    ran = [
-        *((-62, 0), (35, 65), (147, 585), (271, 1_114), (390, 1_668), (516, 2_183)),
-        *((631, 2_747), (761, 3_432), (876, 3_938), (1_001, 4_469)),
-    ]
-    fixes = [Fix(GUN + 1000 * s, *line.point_at(distance)) for s, distance in ran]
-    _, seen = follow(guide(line), fixes)
-
-    assert seen[-1].progress == pytest.approx(4_469, abs=20)
-
-
 def test_nobody_waits_at_the_start_of_a_track_long_after_the_gun() -> None:
-    line = course((0, 0), *[(100, 0), (100, 100), (0, 100), (0, 0)] * 25)
     # Each lap of the first two fixes ends just behind the line.
     ran = [(-292, 0), (1_013, 3_980), (1_564, 5_990), (2_125, 8_030)]
-    fixes = [Fix(GUN + 1000 * s, *line.point_at(distance)) for s, distance in ran]
-    _, seen = follow(guide(line), fixes)
+    fixes = [Fix(GUN + 1000 * s, *TRACK.point_at(distance)) for s, distance in ran]
+    _, seen = follow(guide(TRACK), fixes)
 
     assert splits(seen)[0].at <= GUN + 120_000
+
+
+def track(every: int, until: int, ran: Callable[[int], float]) -> list[Fix]:
+    """Return fixes with errors of a few metres on a track of 400 m."""
+    random, fixes = Random(1), []
+    for second in range(-300, until, every):
+        lat, lng = TRACK.point_at(max(ran(second), 0))
+        north, east = random.gauss(0, 3), random.gauss(0, 3)
+        fixes.append(
+            Fix(
+                GUN + 1000 * second,
+                lat + north / METRES_PER_DEGREE_NORTH,
+                lng + east / METRES_PER_DEGREE_EAST,
+                5.0,
+            )
+        )
+    return fixes
+
+
+@pytest.mark.parametrize("pace", [1.2, 1.4])
+@pytest.mark.parametrize("every", [60, 120])
+def test_a_walker_on_a_track_gets_no_lap_that_they_did_not_walk(
+    pace: float, every: int
+) -> None:
+    fixes = track(every, 1_500, lambda second: pace * second)
+    _, seen = follow(guide(TRACK), fixes)
+
+    walked = pace * (fixes[-1].t - GUN) / 1000
+    assert seen[-1].progress == pytest.approx(walked, abs=30)
 
 
 def test_who_crosses_an_earlier_part_of_the_course_on_a_detour_is_not_there() -> None:

@@ -15,7 +15,6 @@ from runners.races.progress.mixture import (
     SILENCE_S,
     Mixture,
     deviation,
-    pruned,
     share_of_best,
 )
 from runners.races.progress.motion import (
@@ -24,7 +23,6 @@ from runners.races.progress.motion import (
     average_pace,
     is_fast,
     top_average,
-    usual_pace,
 )
 from runners.races.progress.observation import Observation, average_noise
 from runners.races.progress.off_course import note_beside
@@ -35,7 +33,6 @@ from runners.races.progress.rides import (
     note_speed,
     runs_again,
 )
-from runners.races.progress.start import SLOW_PHONE_S
 from runners.races.progress.state import (
     ACCURACY_SIGMAS,
     Here,
@@ -62,10 +59,6 @@ FINISH_AREA_M = 150.0
 # They have run there if they were about as fast as before: at this share of their pace.
 UNSEEN_S = 3_600.0
 UNSEEN_PACE_SHARE = 0.75
-# Soon after the start nobody is slower on average than this share of an unknown
-# runner's pace (1.5 m/s), if a place farther ahead costs at most SLOW_COST more.
-SLOW_SHARE = 0.53
-SLOW_COST = 9.0
 # The places of somebody who stands are this near to each other.
 STAYS_M = 50.0
 # A place farther back than this is not noise: checkpoints are passed again.
@@ -89,7 +82,6 @@ class Running:
         self._passes = passes
         self._start, self._finish = start, finish
         self._top_speed = top_speed
-        self._slowest = SLOW_SHARE * usual_pace(top_speed)
         self._finish_place = course.point_at(finish)
 
     def step(self, state: State, now: Observation) -> Seen:
@@ -105,7 +97,6 @@ class Running:
             pace,
             (self._start, self._farthest(state, now, certain, usual)),
         )
-        hypotheses = _without_slow(state, hypotheses, self._slowest)
         note_beside(state, now, beside, 1.5 * usual * seconds)
         state.at, state.hypotheses = now.t, tuple(hypotheses)
         best = hypotheses[0]
@@ -336,25 +327,6 @@ def _crosses(best: Hypothesis, certain: Node) -> bool:
         and best.distance < certain.distance - RETURN_M
         and best.distance - best.origin < RUN_AGAIN_M
     )
-
-
-def _without_slow(
-    state: State, hypotheses: list[Hypothesis], slowest: float
-) -> list[Hypothesis]:
-    """Return the hypotheses without those slower than anybody soon after the start.
-
-    On a track, a runner looks like one who runs a lap less between two fixes.
-    """
-    first, best = state.first, hypotheses[0]
-    if len(hypotheses) < 2 or first is None:
-        return hypotheses
-    seconds = (state.t - first.t) / 1000
-    least = first.distance + slowest * seconds
-    if best.distance >= least or seconds > SLOW_PHONE_S:
-        return hypotheses
-    fast = [h for h in hypotheses if h.distance >= least and not h.misfits]
-    likely = any(h.cost <= SLOW_COST for h in fast)
-    return pruned(fast) if likely else hypotheses
 
 
 def _note_stay(state: State, here: Here, certain: Node) -> None:
