@@ -335,6 +335,23 @@ def track(every: int, until: int, ran: Callable[[int], float]) -> list[Fix]:
     return fixes
 
 
+@pytest.mark.parametrize("every", [30, 60, 120])
+def test_who_stands_at_the_start_of_a_track_runs_no_laps(every: int) -> None:
+    state, seen = follow(guide(TRACK), track(every, 2_400, lambda _: 0.0))
+
+    assert state.status == "registered"
+    assert all(one.progress is None for one in seen)
+
+
+@pytest.mark.parametrize("late", [300, 600])
+def test_who_starts_late_on_a_track_is_not_laps_ahead(late: int) -> None:
+    fixes = track(60, late + 900, lambda second: 3.0 * (second - late))
+    _, seen = follow(guide(TRACK), fixes)
+
+    ran = 3.0 * ((fixes[-1].t - GUN) / 1000 - late)
+    assert seen[-1].progress == pytest.approx(ran, abs=30)
+
+
 @pytest.mark.parametrize("pace", [1.2, 1.4])
 @pytest.mark.parametrize("every", [60, 120])
 def test_a_walker_on_a_track_gets_no_lap_that_they_did_not_walk(

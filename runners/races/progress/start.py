@@ -45,10 +45,12 @@ SLOW_PHONE_S = 900.0
 SLOWEST_MPS = 1.2
 # The slowest cross the line this long after the gun.
 CROSSES_S = 60.0
-# Where the course is back at the start within SHORT_LAP_M, as on a track, nobody waits
-# there for longer than SHORT_LAP_WAIT_S after the gun.
+# Where the course is back at the start within SHORT_LAP_M, as on a track, a fix there
+# later than SHORT_LAP_WAIT_S after the gun is a lap. Those who are at the same place at
+# the next fix wait. Fixes more often than every SERIES_MIN_S show the run itself.
 SHORT_LAP_M = 1_000.0
 SHORT_LAP_WAIT_S = 120.0
+SERIES_MIN_S = 15.0
 # A run back by this distance was not a start.
 WRONG_WAY_M = 50.0
 
@@ -82,6 +84,7 @@ class Starting:
     def wait(self, state: State, here: Here) -> Seen:
         """Record the distance from the start of a runner who waits before the gun."""
         gap = self._gap(here)
+        state.stays = here
         if gap <= START_AREA_M:
             self._waits(state, here, gap)
         return Seen(None)
@@ -96,14 +99,12 @@ class Starting:
     def step(self, state: State, now: Observation) -> Seen:
         """Change the state by a fix of a runner without a detected start."""
         here, start, gap = now.here, self._start, self._gap(now.here)
-        runs_laps = self._short_lap and here.t > state.gun + SHORT_LAP_WAIT_S * 1000
-        if not state.hypotheses and gap <= START_AREA_M and not runs_laps:
-            nearest = self._line.near(
-                now.spot, now.noise, 1e9, start, start + 3 * gap + 50
-            )
-            place = min(nearest, key=lambda place: place.beside, default=None)
-            if place is None or place.distance - start < 1:
-                return self._waits(state, here, gap)
+        behind = gap <= START_AREA_M and self._is_behind(now, gap)
+        stays = self._note_stay(state, here, behind or gap <= START_RUN_M)
+        laps = self._short_lap and here.t > state.gun + SHORT_LAP_WAIT_S * 1000
+        appears = behind and not state.hypotheses
+        if stays or (appears and not laps):
+            return self._waits(state, here, gap)
         waiting = state.waiting
         if waiting is not None and waiting.t < state.gun - WAITING_MS:
             waiting = None
@@ -115,6 +116,8 @@ class Starting:
         best = hypotheses[0]
         if best.distance <= start + 0.5 and gap <= START_AREA_M:
             return self._waits(state, here, gap)
+        if appears:
+            return self._may_run(state, best)
         near = now.slack + 2 * self._usual * (here.t - since) / 1000
         ran_from, least = best.origin, LATE_RUN_M
         if waiting is not None and best.origin - start <= near:
@@ -126,6 +129,23 @@ class Starting:
         if best.distance - ran_from < least:
             return self._may_run(state, best)
         return self._started(state, best, waiting)
+
+    def _is_behind(self, now: Observation, gap: float) -> bool:
+        """Return whether a runner seems to be behind the line before their start."""
+        near = self._start, self._start + 3 * gap + 50
+        nearest = self._line.near(now.spot, now.noise, 1e9, *near)
+        place = min(nearest, key=lambda place: place.beside, default=None)
+        return place is None or place.distance - self._start < 1
+
+    def _note_stay(self, state: State, here: Here, at_start: bool) -> bool:
+        """Return whether a runner at the start of laps is where the last fix was."""
+        last, state.stays = state.stays, here if at_start else None
+        if not (self._short_lap and at_start and last):
+            return False
+        return (
+            SERIES_MIN_S * 1000 <= here.t - last.t <= LINGERS_S * 1000
+            and metres_between(last.lat, last.lng, here.lat, here.lng) <= START_RUN_M
+        )
 
     def _may_run(self, state: State, best: Hypothesis) -> Seen:
         """Return the progress of somebody who may have started or may live there."""
