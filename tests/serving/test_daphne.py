@@ -1,4 +1,4 @@
-"""Limits of Daphne's requests, with a virtual clock."""
+"""Limits of Daphne's requests and sockets, with a virtual clock."""
 
 from __future__ import annotations
 
