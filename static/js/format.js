@@ -168,16 +168,18 @@ export function label(runner) {
 }
 
 /**
- * "Bob Marsh" → "BM", "7" → "7".
+ * "Bob Marsh" → "BM", "Rosalind" → "ROS", "Runner 12" → "R12": part of a number would
+ * look like a bib.
  *
  * @param {string} name
  */
 export function initials(name) {
   const words = name.trim().split(/\s+/);
   const last = words[words.length - 1];
-  const letters =
-    words.length === 1 ? [...last].slice(0, last.length > 4 ? 3 : 4) : [[...words[0]][0], [...last][0]];
-  return letters.join("").toUpperCase() || "?";
+  const most = words.length > 1 ? 1 : last.length > 4 ? 3 : 4;
+  const end = last.match(/^\d+/)?.[0] ?? [...last].slice(0, most).join("");
+  const letters = words.length > 1 ? [...words[0]][0] + end : end;
+  return letters.toUpperCase() || "?";
 }
 
 const WHITE = "#FFFFFF";

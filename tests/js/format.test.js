@@ -49,6 +49,8 @@ test("a marker is labelled with the bib, or with initials", () => {
   assert.equal(initials("Ana Lucía de Souza"), "AS");
   assert.equal(initials("Rosalind"), "ROS");
   assert.equal(initials("7"), "7");
+  assert.equal(initials("Runner 12"), "R12");
+  assert.equal(initials("12345"), "12345");
   assert.equal(initials("m460"), "M460");
   assert.equal(initials("  "), "?");
 });
