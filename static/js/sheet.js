@@ -12,6 +12,8 @@ const FLICK_PX_PER_MS = 0.5;
 const TAP_PX = 6;
 // The part of the page that stays visible above a full sheet.
 const TOP_PX = 56;
+// The least part of the list in a half sheet: its first heading and what is below it.
+const LIST_PX = 128;
 
 /**
  * `from`: where the finger was put down. `visible` and `now`: heights of the sheet in px,
@@ -102,7 +104,10 @@ export class Sheet {
     const parts = [this.#grip, this.#head, this.#player, this.#search];
     const peek = parts.reduce((sum, { offsetHeight }) => sum + offsetHeight, 0);
     const full = innerHeight - TOP_PX;
-    return { peek, half: Math.max(peek, Math.round(innerHeight * 0.48)), full };
+    // A replay needs the room for its bar.
+    const list = this.#player.offsetHeight ? 0 : LIST_PX;
+    const half = Math.max(peek + list, Math.round(innerHeight * 0.48));
+    return { peek, half: Math.max(peek, Math.min(half, full)), full };
   }
 
   /** Move to the present stop, on a screen that may have changed. */

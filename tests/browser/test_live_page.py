@@ -302,6 +302,16 @@ def test_a_server_that_falls_silent_is_noticed_within_12_s(
         signal_all(servers, signal.SIGCONT)
 
 
+# 128 px of the list are in the sheet on a screen of 640 px.
+SHEET_HAS_ROOM = """() => {
+  const { style } = document.documentElement;
+  const [sheet, full] = ["--sheet", "--sheet-full"].map((name) =>
+    parseFloat(style.getPropertyValue(name)));
+  const list = document.querySelector("#list");
+  return full < 640 && sheet - list.offsetTop >= 127;
+}"""
+
+
 def test_the_phone_sheet_has_three_heights(
     browser: Browser, web_server: Server
 ) -> None:
@@ -321,6 +331,12 @@ def test_the_phone_sheet_has_three_heights(
     page.page.locator("#grip").focus()
     page.page.keyboard.press("ArrowUp")
     expect(panel).to_have_attribute("data-stop", "half")
+    # A long name on a small phone leaves room for the list's first heading.
+    page.page.set_viewport_size({"width": 320, "height": 640})
+    page.page.evaluate(
+        "document.querySelector('h1').textContent = 'Park loop '.repeat(9)"
+    )
+    page.page.wait_for_function(SHEET_HAS_ROOM)
     assert page.errors == []
     context.close()
 
