@@ -364,6 +364,16 @@ def test_a_walker_on_a_track_gets_no_lap_that_they_did_not_walk(
     assert seen[-1].progress == pytest.approx(walked, abs=30)
 
 
+def test_a_split_is_as_uncertain_as_the_lap_that_it_is_in() -> None:
+    ran = [(s, max(1.6 * s, 0)) for s in range(-260, 1_500, 120)]
+    fixes = [Fix(GUN + 1000 * s, *TRACK.point_at(distance)) for s, distance in ran]
+    _, seen = follow(guide(TRACK, 1_000, 2_000), fixes)
+
+    passed = next(one for one in seen if any(s.distance == 2_000 for s in one.splits))
+    assert passed.uncertainty is not None and passed.uncertainty > 200
+    assert passed.splits[0].uncertainty >= passed.uncertainty
+
+
 def test_who_crosses_an_earlier_part_of_the_course_on_a_detour_is_not_there() -> None:
     line = course((0, 0), (6_000, 0), (6_000, 3_000), (0, 3_000))
     run = running(line, 0, 3_800, step=5)

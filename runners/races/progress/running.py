@@ -252,7 +252,8 @@ class Running:
             nodes.append(Node(best.since, best.origin))
         reached, finish = best.distance, self._finish
         note_standing(state, now.t, best, certain, usual, finish)
-        doubt = DOUBT_SIGMAS * math.sqrt(best.variance) / max(usual, best.speed)
+        spread = deviation(state.hypotheses if state.unsure else (best,))
+        doubt = DOUBT_SIGMAS * spread / max(usual, best.speed)
         stands = state.stands
         if stands is not None and has_stood(stands, now, best, certain, finish):
             # The runner has crossed the line and gone back, or stands a little short of
