@@ -175,16 +175,23 @@ def reset_language() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def clear_cache() -> Iterator[None]:
-    """Reset the counts of limits after a test."""
+    """Reset the counts of limits, and the predictions, after a test.
+
+    Rows of the next test have the same primary keys.
+    """
     yield
     cache.clear()
+    # Imports the models, which need Django's settings; this module is a plugin too.
+    from runners.races import predictions
+
+    predictions._kept.clear()
 
 
 @pytest.fixture
 async def process(transactional_db: None) -> AsyncIterator[Process]:
     """The services of this process on a separate layer, without threads."""
     layer = LocalLayer()
-    # Imports the models, which need Django's settings; this module is a plugin too.
+    # Not above, as in `clear_cache`.
     from runners.serving.process import build
 
     process = build(layer)
