@@ -152,6 +152,7 @@ async def test_the_client_reconnects_when_the_server_drains() -> None:
         if not requested:
             requested = True
             await socket.send(json.dumps({"type": "reconnect", "after": 100}))
+            await socket.close(1012)
             return
         await socket.send(ack(message))
 
