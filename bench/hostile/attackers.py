@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 import orjson
@@ -144,39 +144,38 @@ class Attacker:
             writer.transport.abort()
 
     async def flood(self) -> None:
+        """Follow unknown runners as fast as commands are read."""
         codes = [f"x{self.number}-{n}" for n in range(1_000)]
-        while not self.stopped:
-            socket = _Flood(self.answers)
-            try:
-                url, dialect = self.server.ws_url + "/", SUBPROTOCOLS["v1"]
-                await socket.open(url, dialect, source=self.address)
-                while not (socket.closed.done() or self.stopped):
-                    socket.pong = asyncio.get_running_loop().create_future()
-                    socket.send({"type": "follow", "runners": codes})
-                    socket.send({"type": "ping"})
-                    await socket.answer()
-                if socket.closed.done():
-                    self.answers[f"closed {socket.closed.result()}"] += 1
-            except (OSError, Refused, TimeoutError) as error:
-                self.answers[str(error)] += 1
-                await asyncio.sleep(0.05)
-            finally:
-                if hasattr(socket, "transport"):
-                    socket.reset()
+
+        async def follow(socket: _Flood) -> None:
+            socket.pong = asyncio.get_running_loop().create_future()
+            socket.send({"type": "follow", "runners": codes})
+            socket.send({"type": "ping"})
+            await socket.answer()
+
+        await self._flood_sockets(follow)
 
     async def flood_frames(self) -> None:
         """Send pings, which reach no session, as fast as they are read."""
         pings = frame(b"", PING) * 10_000
+
+        async def send_pings(socket: _Flood) -> None:
+            # The transport has no end of its buffer.
+            if socket.transport.get_write_buffer_size() < len(pings):
+                socket.send_raw(pings)
+            await asyncio.sleep(0.01)
+
+        await self._flood_sockets(send_pings)
+
+    async def _flood_sockets(self, turn: Callable[[_Flood], Awaitable[None]]) -> None:
+        """Take turns on one socket after the other, and count how each ends."""
+        url, dialect = self.server.ws_url + "/", SUBPROTOCOLS["v1"]
         while not self.stopped:
-            socket = Peer()
+            socket = _Flood(self.answers)
             try:
-                url, dialect = self.server.ws_url + "/", SUBPROTOCOLS["v1"]
                 await socket.open(url, dialect, source=self.address)
                 while not (socket.closed.done() or self.stopped):
-                    # The transport has no end of its buffer.
-                    if socket.transport.get_write_buffer_size() < len(pings):
-                        socket.send_raw(pings)
-                    await asyncio.sleep(0.01)
+                    await turn(socket)
                 if socket.closed.done():
                     self.answers[f"closed {socket.closed.result()}"] += 1
             except (OSError, Refused, TimeoutError) as error:
