@@ -48,7 +48,7 @@ class Door:
 
 @dataclass
 class Scene:
-    """A race with one row of each model, and Bob, who is private."""
+    """A race that has a row of each model, and a private runner, Bob."""
 
     race: Race
     entry: Entry

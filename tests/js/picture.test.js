@@ -38,7 +38,7 @@ class FakeCache {
   match = async (key) => this.entries.get(key)?.clone();
 }
 
-/** A deleted cache may still be used by who has opened it, but is found by nobody else. */
+/** A deleted cache stays usable by those who have it open, but cannot be opened again. */
 class FakeCaches {
   /** @type {Map<string, FakeCache>} */
   named = new Map();

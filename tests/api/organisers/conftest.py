@@ -18,7 +18,7 @@ def answer_wrong_keys_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def organiser(db: None) -> User:
-    """Somebody of the race office who is not an administrator."""
+    """An account of the race office without administrator rights."""
     user = make_user("organiser")
     user.is_staff = True
     user.save()
