@@ -22,7 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from bench import process
-from tests.factories.people import make_session
+from tests.factories.people import make_phone, make_session
 from tests.faults.proxy import Line
 from tests.made_once import made_once
 from tests.servers import Server
@@ -126,6 +126,13 @@ def publishing(server: Server, token: str) -> Iterator[Publisher]:
         additional_headers={"Authorization": f"Bearer {token}"},
     ) as connection:
         yield Publisher(connection)
+
+
+def new_phone(
+    server: Server, code: str, name: str
+) -> contextlib.AbstractContextManager[Publisher]:
+    """Make a runner and connect their phone."""
+    return publishing(server, server.database(make_phone, code, name))
 
 
 class Publisher:
