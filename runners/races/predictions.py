@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from itertools import compress
 from threading import Lock
 from typing import Any
 
@@ -43,7 +44,12 @@ class Prediction:
     """A runner's arrivals at all places, as of the moment when they were read."""
 
     def __init__(
-        self, row: Row, samples: Sequence[Passed], ground: Ground, now: datetime
+        self,
+        row: Row,
+        samples: Sequence[Passed],
+        curve: Curve | None,
+        ground: Ground,
+        now: datetime,
     ) -> None:
         assert ground.slopes is not None
         self.read_at = time.monotonic()
@@ -52,10 +58,6 @@ class Prediction:
         self._ground = ground
         self._slopes = ground.slopes
         self._now = now
-        is_running = row.status == Entry.Status.STARTED
-        curve = None
-        if is_running and is_predictable(samples):
-            curve = Curve(samples, self._slopes, ground.prior)
         self._given: dict[str, Any] = {
             "now": now.timestamp(),
             "prior": ground.prior,
@@ -78,7 +80,8 @@ class Prediction:
         samples = [s for s in self._samples if s.time >= begin or s in results]
         if row is self._row and len(samples) == len(self._samples):
             return self
-        return Prediction(row, samples, self._ground, self._now)
+        (prediction,) = _predictions([(row, samples)], self._ground, self._now)
+        return prediction
 
     def answer(self, passes: tuple[float, ...]) -> orjson.Fragment:
         """Return the runner's part of an answer, for the passes of a place."""
@@ -143,14 +146,29 @@ def renew_predictions(
     rows = rows_of(race, ground, runners)
     now = timezone.now()
     samples = samples_of(rows, now)
-    new = {
-        row.runner: Prediction(row, samples[row.runner], ground, now) for row in rows
-    }
+    found = _predictions([(row, samples[row.runner]) for row in rows], ground, now)
+    new = {row.runner: of for row, of in zip(rows, found, strict=True)}
     with _lock:
         # Otherwise positions may have been erased since they were read.
         if discards == _discards:
             _keep(race, new)
     return new
+
+
+def _predictions(
+    of: Sequence[tuple[Row, Sequence[Passed]]], ground: Ground, now: datetime
+) -> list[Prediction]:
+    assert ground.slopes is not None
+    has_curve = [
+        row.status == Entry.Status.STARTED and is_predictable(samples)
+        for row, samples in of
+    ]
+    running = [samples for _, samples in compress(of, has_curve)]
+    curves = iter(Curve.of_many(running, ground.slopes, ground.prior))
+    return [
+        Prediction(row, samples, next(curves) if running else None, ground, now)
+        for (row, samples), running in zip(of, has_curve, strict=True)
+    ]
 
 
 def discard_predictions(runners: Collection[int]) -> None:

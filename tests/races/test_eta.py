@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 
 from bench.arrival import steady_ratio
+from runners.races.arrival import eta
 from runners.races.arrival.eta import (
     Arrival,
+    Curve,
     Passed,
     Probable,
     Slopes,
+    _times_at,
     arrivals,
     probable_place,
     slope_cost,
 )
+from runners.races.arrival.pacing import shipped
 from runners.races.course import Course
 
 # Bob's pace in seconds per metre, five minutes per kilometre.
@@ -233,6 +237,31 @@ def test_uncertainty_of_the_start_widens_the_range() -> None:
         assert found.earliest and found.latest
         widths.append(found.latest - found.earliest)
     assert widths[0] < widths[1]
+
+
+def test_curves_of_many_runners_are_computed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slopes = Slopes(straight(10_000, 3, 40))
+    field = [even(until, pace) for until, pace in ((3_000, 0.3), (9_000, 0.4))]
+    field.append([*even(9_000), Passed(3_400, 10_000)])
+    alone = [Curve.of_many([samples], slopes, shipped())[0] for samples in field]
+    computed = []
+
+    def times_at(*given: Any) -> Any:
+        computed.append(given)
+        return _times_at(*given)
+
+    monkeypatch.setattr(eta, "_times_at", times_at)
+    together = Curve.of_many(field, slopes, shipped())
+    assert len(computed) == 1
+    for one_of_many, curve in zip(together, alone, strict=True):
+        assert one_of_many.times == pytest.approx(curve.times, abs=1e-3)
+        assert one_of_many.distances == pytest.approx(curve.distances)
+        assert np.diff(one_of_many.times).min() >= 0
+    # The finish is passed: its time is no range.
+    assert np.ptp(together[-1].times) == 0
+    assert Curve.of_many([], slopes, shipped()) == []
 
 
 def test_random_samples_give_finite_times() -> None:
