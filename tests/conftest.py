@@ -75,15 +75,17 @@ def render(template: Template, context: Context) -> SafeString:
 
 
 def terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """Stop all programs on SIGTERM, which CI and `timeout` send, as on Ctrl-C.
+    """Stop the run on SIGTERM, which CI and `timeout` send, as on Ctrl-C.
 
-    A terminal sends Ctrl-C to the processes of a parallel run too. Programs that take
-    too long to stop are killed (`tests/processes.py`).
+    A terminal sends Ctrl-C to the whole process group: to the processes of a parallel
+    run too, and not to the programs, which fixtures stop. Programs of processes that
+    take too long to stop are killed (`tests/processes.py`).
     """
     children = Path(f"/proc/self/task/{os.getpid()}/children")
-    for pid in children.read_text().split():
+    for pid in map(int, children.read_text().split()):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(int(pid), signal.SIGTERM)
+            if os.getpgid(pid) == os.getpgrp():
+                os.kill(pid, signal.SIGTERM)
     raise KeyboardInterrupt
 
 

@@ -1,4 +1,4 @@
-"""Folders that one process of a parallel run makes for all of them."""
+"""The folder of a run, and what one process of a parallel run makes for all of them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,32 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.waiting import wait_until
+
 FOLDER = "SPECTATE_TEST_FOLDER"
 
 
 @functools.cache
 def shared_folder() -> Path:
-    """Return the run's folder. The first process makes it and deletes it at its end."""
+    """Return the run's folder. The first process makes it and deletes it at its end.
+
+    The others have ended by then, or were killed: their programs end a moment later,
+    and write files until then.
+    """
     if FOLDER not in os.environ:
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="spectate-shared-")
-        atexit.register(shutil.rmtree, os.environ[FOLDER], ignore_errors=True)
+        atexit.register(wait_until, lambda: _is_removed(Path(os.environ[FOLDER])))
     return Path(os.environ[FOLDER])
+
+
+def new_folder(kind: str) -> Path:
+    """Make a folder that is deleted with the run's folder at the latest."""
+    return Path(tempfile.mkdtemp(prefix=f"spectate-{kind}-", dir=shared_folder()))
+
+
+def _is_removed(folder: Path) -> bool:
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
 
 
 def made_once(name: str, make: Callable[[Path], object]) -> Path:

@@ -6,10 +6,8 @@ import subprocess
 from types import TracebackType
 from typing import Any, AnyStr
 
-# Waits for the end of its input and then kills a process group. The trap is needed
-# because a terminated parallel run sends SIGTERM to all its children, the shell
-# included.
-LEASH = 'trap "" TERM; read -r _; kill -s KILL -- "-$0"'
+# Waits for the end of its input and then kills a process group.
+LEASH = 'read -r _; kill -s KILL -- "-$0"'
 
 
 class Leash:

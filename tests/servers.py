@@ -29,7 +29,7 @@ from django.db.utils import ConnectionHandler
 
 from spectate.databases import database_settings
 from tests.launcher import Launched, Launcher
-from tests.made_once import made_once
+from tests.made_once import made_once, new_folder, shared_folder
 from tests.waiting import PATIENCE_S, POLL_S
 
 P = ParamSpec("P")
@@ -105,7 +105,7 @@ def launcher(debug: str = "") -> Launcher:
 @contextlib.contextmanager
 def running(command: list[str], env: dict[str, str]) -> Iterator[Launched]:
     """Start a command of Python, like `manage.py`; it is killed at the end."""
-    with tempfile.TemporaryDirectory(prefix="spectate-command-") as folder:
+    with tempfile.TemporaryDirectory(dir=shared_folder()) as folder:
         outputs = Path(folder, "output"), Path(folder, "errors")
         program = Launched(launcher(env.get("DEBUG", "")), command, env, *outputs)
         try:
@@ -192,7 +192,7 @@ class Server:
 
     def __init__(self, kind: Kind = "uvicorn", **env: str) -> None:
         self.kind = kind
-        self._folder = Path(tempfile.mkdtemp(prefix="spectate-server-"))
+        self._folder = new_folder("server")
         self._log_path = self._folder / "log"
         self._process: Launched | None = None
         # The processes of all starts, because workers can outlive a killed parent.

@@ -11,7 +11,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import uuid
 from pathlib import Path
 from typing import NoReturn, Self
@@ -19,7 +18,7 @@ from typing import NoReturn, Self
 import psycopg
 import pytest
 
-from tests.made_once import made_once
+from tests.made_once import made_once, new_folder, shared_folder
 from tests.processes import Leashed
 from tests.servers import copy_database, free_port, migrate
 from tests.waiting import PATIENCE_S, wait_until
@@ -69,7 +68,7 @@ class Service:
 
     def __init__(self) -> None:
         self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix="spectate-service-"))
+        self.folder = new_folder("service")
         self._process: Leashed[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -294,10 +293,22 @@ class Postgres(Service):
         return self.folder / "data"
 
     def prepare(self) -> None:
-        if self.user:
-            shutil.chown(self.folder, self.user)
+        self._admit_user()
         cluster = made_once("cluster", make_cluster)
         subprocess.run(["cp", "-a", str(cluster), str(self.data)], check=True)
+
+    def _admit_user(self) -> None:
+        if self.user:
+            shared_folder().chmod(0o711)
+            shutil.chown(self.folder, self.user)
+
+    def kill(self) -> None:
+        """Shut it down without a checkpoint, and wait for all its processes.
+
+        Each has a separate process group. Those of a killed parent would end later, and
+        write files until then.
+        """
+        self._end(signal.SIGQUIT)
 
     def command(self) -> list[str]:
         return [
@@ -325,8 +336,7 @@ class EmptyPostgres(Postgres):
 
     def prepare(self) -> None:
         initdb = self.program("initdb")
-        if self.user:
-            shutil.chown(self.folder, self.user)
+        self._admit_user()
         subprocess.run(
             [initdb, "-D", str(self.data), "-U", "postgres", "-A", "trust", "-N"],
             cwd=self.folder,

@@ -23,11 +23,15 @@ MARK = "SUITE_UNDER_TEST"
 SUITE = """
 import time
 from pathlib import Path
+import psycopg
 from playwright.sync_api import sync_playwright
 from tests.servers import Server
 from tests.services import CHROMIUM_FLAGS, EmptyPostgres, Redis, chromium_path
+from tests.waiting import wait_until
 
 HERE = Path(__file__).parent
+MAKES_FILES = (
+    b"DO 'BEGIN LOOP CREATE TABLE t (); COMMIT; DROP TABLE t; COMMIT; END LOOP; END'")
 
 def wait(name):
     (HERE / name).touch()
@@ -36,7 +40,11 @@ def wait(name):
 def test_server_and_postgresql():
     with EmptyPostgres() as postgres:
         # Without tables, which take most of the time, the server starts too.
-        with Server(DATABASE_URL=postgres.database_url("postgres")):
+        url = postgres.database_url("postgres")
+        with Server(DATABASE_URL=url), psycopg.connect(url) as connection:
+            wait_until((HERE / "two").exists)
+            # It makes files as long as it runs.
+            connection.pgconn.send_query(MAKES_FILES)
             wait("one")
 
 def test_redis_and_chromium():
@@ -86,6 +94,9 @@ def test_a_terminated_parallel_run_leaves_no_process_running(folder: Path) -> No
         wait_until(lambda: suite.poll() is not None or {*os.listdir(folder)} >= UP)
         assert suite.returncode is None, (folder / "output").read_text()
         assert len(list(marked(mark))) > 10
+        # The folder of the run has all others: it is deleted also after a worker that
+        # took too long to stop was killed.
+        (_,) = folder.glob("spectate-*")
         suite.terminate()
         suite.wait(PATIENCE_S)
 
