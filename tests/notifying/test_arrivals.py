@@ -202,7 +202,7 @@ def test_a_runner_who_hides_meanwhile_is_not_notified(
     notifier = Notifier()
     send_all(notifier)
     assert service.posts == []
-    assert notifier.failed["rights"] == 1
+    assert notifier.results.failed["rights"] == 1
 
 
 def test_alerts_end_with_their_race(ann: Entry, browser: Browser) -> None:

@@ -17,8 +17,8 @@ from pytest_django import Settings
 
 from runners.models import Checkpoint, Delivery, Entry, Runner, Subscription
 from runners.models.news import Kind
-from runners.notifying import notifier as notifier_module
-from runners.notifying.notifier import Notifier
+from runners.notifying import account_mails, mail_server
+from runners.notifying.notifier import MAX_FAILURES, Notifier
 from runners.notifying.sos import Call, contact_add, sos_store
 from runners.notifying.subscribing import address_add, address_confirm, alerts_set
 from runners.positions.fix import Fix
@@ -90,7 +90,7 @@ def test_a_failed_mail_is_retried_if_that_may_help(
     passed(entry, ten)
     notifier.push_turn()
     notifier.mail_turn()
-    assert notifier.failed == {reason: 1}
+    assert notifier.results.failed == {reason: 1}
     assert Delivery.objects.count() == left
     Delivery.objects.update(due_at=timezone.now())
     notifier.mail_turn()
@@ -107,8 +107,8 @@ def test_a_mail_about_an_account_delays_no_request_and_is_retried(
     services = SimpleNamespace(notifier=notifier)
     serving = SimpleNamespace(is_current=lambda: True, current=lambda: services)
     monkeypatch.setattr("runners.views.account.adapter.process", serving)
-    monkeypatch.setattr(notifier_module, "RETRY_S", 0)
-    notifier.is_running = True
+    monkeypatch.setattr(account_mails, "RETRY_S", 0)
+    notifier.account_mails.start()
     mailbox.errors += [TimeoutError(), refused(450)]
     response = client.post("/account/password/reset/", {"email": alice.email})
     assert response.headers["Location"] == "/account/password/reset/sent/"
@@ -127,10 +127,10 @@ def test_a_mail_about_an_account_delays_no_request_and_is_retried(
 
 
 def wait_to_be_sent(notifier: Notifier, names: Iterable[int | str]) -> None:
-    notifier.is_running = True
+    notifier.account_mails.start()
     for name in names:
         message = EmailMessage(subject="account", to=[f"{name}@example.org"])
-        notifier.mail_soon(message)
+        notifier.account_mails.send_soon(message)
 
 
 def call_for_help(runner: Runner) -> None:
@@ -154,9 +154,9 @@ def test_a_call_for_help_is_mailed_before_mails_about_accounts(
     assert notifier.mail_turn()
     assert mailbox.accepted[0].to == ["mum@example.org"]
     # A later call waits for one round of them at most.
-    assert len(mailbox.accepted) == 1 + notifier_module.MAIL_BATCH
+    assert len(mailbox.accepted) == 1 + mail_server.MAIL_BATCH
     assert [notifier.mail_turn() for _ in range(3)] == [True, False, False]
-    assert len(mailbox.accepted) == 26 and notifier.sent == {"mail": 26}
+    assert len(mailbox.accepted) == 26 and notifier.results.sent == {"mail": 26}
 
 
 def test_mails_about_accounts_wait_for_a_failed_server_but_not_for_one_another(
@@ -171,13 +171,13 @@ def test_mails_about_accounts_wait_for_a_failed_server_but_not_for_one_another(
     for _ in range(2):
         assert not notifier.mail_turn()
     assert [mail.to[0][0] for mail in mailbox.attempted] == ["a", "b", "c", "d"]
-    assert notifier.failed == {"busy": 1, "unreachable": 1}
+    assert notifier.results.failed == {"busy": 1, "unreachable": 1}
 
 
 def test_a_mail_that_breaks_the_connection_does_not_stop_the_others(
     notifier: Notifier, mailbox: type[Mailbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notifier_module, "RETRY_S", 0)
+    monkeypatch.setattr(account_mails, "RETRY_S", 0)
     wait_to_be_sent(notifier, "ab")
     mailbox.errors += [smtplib.SMTPServerDisconnected("gone")]
     for _ in range(2):
@@ -191,16 +191,16 @@ def test_lost_mails_about_accounts_are_counted_and_logged(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(notifier_module, "MAX_ACCOUNT_MAILS", 2)
+    monkeypatch.setattr(account_mails, "MAX_WAITING", 2)
     wait_to_be_sent(notifier, "abc")
     assert "lost, as 2 wait already: 1" in caplog.text
     notifier.stop()
     assert "lost, as the process stopped: 2" in caplog.text
-    monkeypatch.setattr(notifier_module, "ACCOUNT_MAIL_FOR_S", 0)
+    monkeypatch.setattr(account_mails, "ATTEMPTS_FOR_S", 0)
     wait_to_be_sent(notifier, "d")
     notifier.mail_turn()
     assert "did not accept them in time: 1" in caplog.text
-    assert notifier.failed == {"lost": 4} and not mailbox.attempted
+    assert notifier.results.failed == {"lost": 4} and not mailbox.attempted
 
 
 def test_no_other_mail_is_sent_after_a_lost_connection(
@@ -216,7 +216,7 @@ def test_no_other_mail_is_sent_after_a_lost_connection(
     notifier.push_turn()
     notifier.mail_turn()
     assert len(mailbox.attempted) == 1
-    assert notifier.failed == {"unreachable": 3}
+    assert notifier.results.failed == {"unreachable": 3}
     assert Delivery.objects.count() == 3
 
 
@@ -227,7 +227,7 @@ def test_a_permanently_refused_address_is_deleted(
     notifier: Notifier,
     mailbox: type[Mailbox],
 ) -> None:
-    for lap in range(notifier_module.MAX_FAILURES):
+    for lap in range(MAX_FAILURES):
         assert Subscription.objects.exists()
         mailbox.errors.append(refused(550))
         passed(entry, ten, lap + 1)

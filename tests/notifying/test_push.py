@@ -53,7 +53,7 @@ def test_a_checkpoint_is_pushed_encrypted_and_signed(
     assert post.headers["content-encoding"] == "aes128gcm"
     assert 0 < int(post.headers["ttl"]) <= 900
     assert not Delivery.objects.exists()
-    assert (notifier.queued, notifier.sent["push"]) == (1, 1)
+    assert (notifier.queued, notifier.results.sent["push"]) == (1, 1)
 
 
 def test_the_signature_names_the_push_service(

@@ -55,7 +55,7 @@ def test_a_subscriber_who_lost_the_right_is_not_notified(
     follow.save()
     send_all(notifier)
     assert len(service.posts) == 1
-    assert notifier.failed == {"rights": 1}
+    assert notifier.results.failed == {"rights": 1}
 
 
 def test_a_link_shows_a_private_runner_until_it_ends(
@@ -114,4 +114,4 @@ def test_a_stopped_alert_is_not_sent(
     Alert.objects.all().delete()
     send_all(notifier)
     assert service.posts == []
-    assert notifier.failed == {"stopped": 1}
+    assert notifier.results.failed == {"stopped": 1}

@@ -12,9 +12,13 @@ from pytest_django import Settings
 
 from runners.models import Checkpoint, Delivery, Entry, News, Runner, Sos, Subscription
 from runners.models.news import Kind
-from runners.notifying import notifier as notifier_module
 from runners.notifying.deliveries import spread
-from runners.notifying.notifier import AWAY_AFTER, Notifier
+from runners.notifying.notifier import (
+    MAX_FAILURES,
+    SUBSCRIPTION_BURST,
+    Notifier,
+)
+from runners.notifying.push_services import AWAY_AFTER
 from runners.notifying.sos import Call, sos_store
 from runners.notifying.subscribing import alerts_set
 from runners.positions.storage import SplitChange, write_rows
@@ -41,7 +45,7 @@ def test_a_gone_subscription_is_deleted(
     service.statuses.append(status)
     pass_ten()
     assert not Subscription.objects.exists() and not Delivery.objects.exists()
-    assert notifier.failed == {"gone": 1}
+    assert notifier.results.failed == {"gone": 1}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -60,7 +64,7 @@ def test_a_subscription_at_a_private_address_is_deleted_in_production(
     Subscription.objects.update(endpoint=f"https://{host}/push")
     pass_ten()
     # Refused before connecting: a failed connection would be retried.
-    assert notifier.failed == {"private": 1}
+    assert notifier.results.failed == {"private": 1}
     assert not Subscription.objects.exists()
 
 
@@ -95,7 +99,7 @@ def test_a_delivery_that_would_be_too_late_is_given_up(
     service.headers["Retry-After"] = wait
     pass_ten()
     assert not Delivery.objects.exists()
-    assert notifier.failed == {"busy": 1, "gave_up": 1}
+    assert notifier.results.failed == {"busy": 1, "gave_up": 1}
 
 
 def test_a_call_for_help_is_retried_for_hours_every_few_minutes(
@@ -131,7 +135,7 @@ def test_an_unreachable_service_is_retried_after_a_delay(
         passed(entry, ten)
         before = timezone.now()
         send_all(notifier)
-    assert notifier.failed == {"unreachable": 1}
+    assert notifier.results.failed == {"unreachable": 1}
     assert before <= next_attempt() - timedelta(seconds=30) <= timezone.now()
 
 
@@ -143,12 +147,12 @@ def test_redirects_are_not_followed_and_refusals_end_a_subscription(
     ten: Checkpoint,
 ) -> None:
     service.headers["Location"] = f"{service.url}/elsewhere"
-    for number in range(notifier_module.MAX_FAILURES):
+    for number in range(MAX_FAILURES):
         service.statuses.append(302)
         passed(entry, ten, number + 1)
         send_all(notifier)
     assert {post.path for post in service.posts} == {"/push/bob"}
-    assert notifier.failed == {"refused": notifier_module.MAX_FAILURES}
+    assert notifier.results.failed == {"refused": MAX_FAILURES}
     assert not Subscription.objects.exists()
 
 
@@ -164,8 +168,8 @@ def test_deliveries_to_a_subscription_are_limited(
         (), [SplitChange(entry.pk, ten.pk, lap, now, 2.0) for lap in range(1, 31)]
     )
     send_all(notifier)
-    assert len(service.posts) == notifier_module.SUBSCRIPTION_BURST
-    assert notifier.failed == {"rate": 10}
+    assert len(service.posts) == SUBSCRIPTION_BURST
+    assert notifier.results.failed == {"rate": 10}
 
 
 def test_one_silent_endpoint_does_not_delay_its_whole_service(
@@ -180,15 +184,17 @@ def test_one_silent_endpoint_does_not_delay_its_whole_service(
         subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
     )
     notifier.push_turn()
-    notifier._silent[urlsplit(service.url).netloc] = {subscription.pk + 1}
+    notifier._push_services._silent[urlsplit(service.url).netloc] = {
+        subscription.pk + 1
+    }
     service.statuses.append(SILENT)
     pass_ten()
-    assert notifier.failed == {"unreachable": 1}
+    assert notifier.results.failed == {"unreachable": 1}
     Delivery.objects.update(due_at=timezone.now())
     send_all(notifier)
-    assert notifier.sent == {"push": 1}
+    assert notifier.results.sent == {"push": 1}
     # A response starts the count anew.
-    assert not notifier._silent
+    assert not notifier._push_services._silent
 
 
 def test_a_service_that_does_not_respond_is_skipped_except_for_calls_for_help(
@@ -205,13 +211,15 @@ def test_a_service_that_does_not_respond_is_skipped_except_for_calls_for_help(
     )
     notifier.push_turn()
     host = urlsplit(service.url).netloc
-    notifier._silent[host] = {subscription.pk + n for n in range(1, AWAY_AFTER)}
+    notifier._push_services._silent[host] = {
+        subscription.pk + n for n in range(1, AWAY_AFTER)
+    }
     service.statuses.append(SILENT)
     pass_ten()
     Delivery.objects.update(due_at=timezone.now())
     send_all(notifier)
     # The second attempt was not made.
-    assert len(service.posts) == 1 and notifier.failed == {"unreachable": 2}
+    assert len(service.posts) == 1 and notifier.results.failed == {"unreachable": 2}
 
     sos_store(
         runner=entry.runner_id,
@@ -219,7 +227,7 @@ def test_a_service_that_does_not_respond_is_skipped_except_for_calls_for_help(
     )
     News.objects.filter(kind=Kind.SOS).update(at=timezone.now())
     assert notifier.urgent_turn()
-    assert notifier.sent == {"push": 1}
+    assert notifier.results.sent == {"push": 1}
 
 
 def test_calls_for_help_do_not_wait_for_other_pushes(

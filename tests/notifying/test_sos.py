@@ -214,7 +214,7 @@ def test_a_call_is_not_sent_to_a_deactivated_account(
 
     assert service.posts == []
     assert not Delivery.objects.exists()
-    assert notifier.failed == {"rights": 2}
+    assert notifier.results.failed == {"rights": 2}
 
 
 def test_a_repeated_call_only_updates_the_position(

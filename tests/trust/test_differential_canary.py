@@ -92,8 +92,9 @@ DIFFERS = {
 # The modules that may send mails. The last one's are about accounts and know no runner;
 # all mails of the others are compared.
 MAILING = {
+    "runners/notifying/account_mails.py",
     "runners/notifying/mail.py",
-    "runners/notifying/notifier.py",
+    "runners/notifying/mail_server.py",
     "runners/views/account/adapter.py",
 }
 

@@ -60,7 +60,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         # Not in the turn of a request, which a mail server that hangs would keep. The
         # time would also reveal which addresses have accounts.
         if process.is_current():
-            process.current().notifier.mail_soon(message)
+            process.current().notifier.account_mails.send_soon(message)
         else:
             message.send()
 

@@ -21,7 +21,7 @@ from django.test import override_settings
 from runners import database
 from runners.intake.endpoint import APPS
 from runners.live.layer import LocalLayer
-from runners.notifying import notifier as notifier_module
+from runners.notifying import push_services
 from runners.notifying.endpoints import Answer
 from runners.preferences.runner_settings import positions_erase
 from runners.serving.logs import MaskSecrets
@@ -173,7 +173,7 @@ class Play:
     async def run(self) -> None:
         process = self._process = build(LocalLayer())
         store_without_thread(self._patch, process.recorder, self._loop)
-        self._patch.setattr(notifier_module, "post", self._push)
+        self._patch.setattr(push_services, "post", self._push)
         await self._watch("early")
         await self._history()
         await self._calls_for_help()
