@@ -52,7 +52,7 @@ export class Feed {
   lastFrame = null;
 
   /**
-   * @param {import("./live.js").Page} page
+   * @param {import("./live/page.js").Page} page
    * @param {import("./store.js").Store} store
    * @param {import("./clock.js").ServerClock} clock
    * @param {Handlers} handlers

@@ -15,7 +15,7 @@ export class Tools {
 
   /**
    * @param {{
-   *   page: import("./live.js").Page, store: import("./store.js").Store,
+   *   page: import("./live/page.js").Page, store: import("./store.js").Store,
    *   results: import("./results.js").Results,
    *   send: (message: import("./protocol.js").Message) => boolean,
    *   onChange: () => void, onAnswer: () => void,
