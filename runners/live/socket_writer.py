@@ -11,6 +11,8 @@ from runners.live.websocket_framing import frame_text
 
 # The ASGI extension that `live/server.py` offers in a websocket's scope.
 EXTENSION = "spectate.frames"
+# The reason of a close for frames that reach no session.
+FLOOD = "Too many pings, pongs or fragments."
 
 # Frames queued for `send` above which a socket without the extension is behind. They
 # are queued only if the server's `send` waits for slow sockets.

@@ -22,12 +22,14 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import (
 )
 from uvicorn.server import ServerState
 
+from runners.live.close_codes import TOO_FAST
 from runners.live.server import INBOX_LIMIT, SLICE_BYTES, FrameProtocol
+from runners.live.socket_writer import FLOOD
 from runners.serving.http import BoundedHttp
 from tests.clients import seed_client
 from tests.servers import Server
 from tests.waiting import eventually, within
-from tests.websocket import CLOSE, frame
+from tests.websocket import CLOSE, PING, frame
 
 
 def test_uvicorn_has_the_version_that_was_reviewed() -> None:
@@ -239,10 +241,40 @@ async def test_a_flood_of_frames_that_reach_no_session_is_cut_off(kind: int) -> 
     async with connected() as (protocol, transport, _):
         protocol.data_received(b"\x01\x80\0\0\0\0" if kind == 0 else b"")
         protocol.data_received(bytes((kind, 0x80, 0, 0, 0, 0)) * 20_000)
-        pongs, close, rest = transport.written.rpartition(b"\x88\x02\x11\x4d")
-        assert close and not rest
+        content = struct.pack("!H", TOO_FAST) + FLOOD.encode()
+        close = bytes((0x88, len(content))) + content
+        pongs, found, rest = transport.written.rpartition(close)
+        assert found and not rest
         # What was in the same slice has been answered at once.
         assert len(pongs) <= 2 * (SLICE_BYTES // 6 + 1)
+
+
+@pytest.mark.parametrize("more", [b"", b"X-Twice: 1\r\nX-Twice: 2\r\n"])
+async def test_nothing_is_parsed_before_the_handshake_is_accepted(more: bytes) -> None:
+    """The handshake of a network that floods is accepted late, for that purpose."""
+    may_accept = asyncio.Event()
+    received: list[Any] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await may_accept.wait()
+        await send({"type": "websocket.accept"})
+        while not received or "code" not in received[-1]:
+            received.append(await receive())
+
+    transport, state = connect(application, HANDSHAKE + more + b"\r\n")
+    protocol = transport.protocol
+    assert isinstance(protocol, FrameProtocol)
+    with patch.object(protocol.conn, "receive_data") as parse:
+        protocol.data_received(frame(b"", PING) * 1_000)
+    assert transport.paused and not parse.called
+    protocol.data_received(frame(b"early"))
+    may_accept.set()
+    await eventually(lambda: b"\x88" in transport.written)
+    assert not transport.paused
+    protocol.connection_lost(None)
+    await within(asyncio.gather(*state.tasks))
+    assert received[0]["reason"] == FLOOD
 
 
 async def test_who_floods_is_disconnected_once_it_is_quiet(
