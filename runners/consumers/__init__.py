@@ -10,10 +10,12 @@ from typing import Any
 from runners.consumers import handshake
 from runners.consumers.commands import COMMANDS
 from runners.consumers.dialect import Dialect
+from runners.consumers.rates import handshake_delay_s
 from runners.consumers.seed_dialect import Seed
 from runners.consumers.session import Receive, Send, Session, writer_of
 from runners.consumers.typed_dialect import Typed
 from runners.live.encoding import typed_dialect
+from runners.quotas import network_of
 from runners.serving.process import current
 
 logger = logging.getLogger(__name__)
@@ -66,7 +68,12 @@ async def speak(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await _refuse(scope, receive, send, reason)
         return
     process = current()
-    if (full := process.admission.refusal()) is not None:
+    network = network_of(handshake.address(scope))
+    full = process.admission.refusal()
+    if full is None and (delay := handshake_delay_s(process, network)):
+        await process.admission.hold_back(delay)
+        full = process.admission.refusal()
+    if full is not None:
         await turn_away(scope, receive, send, dialect, full)
         return
     speaks: Callable[[Session], Dialect] = (

@@ -24,6 +24,12 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
+def address(scope: Scope) -> str:
+    """Return the client's address; empty if it has none, as on a Unix socket."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
 def is_native(scope: Scope) -> bool:
     """Return whether the client is not a browser page: it sends no Origin."""
     return header(scope, b"origin") is None

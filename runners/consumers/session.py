@@ -35,7 +35,7 @@ from runners.live.close_codes import (
 from runners.live.encoding.frames import Frames
 from runners.live.encoding.ids import RunnerIdError
 from runners.live.events import Event
-from runners.live.socket_writer import EXTENSION, AsgiWriter, SocketWriter
+from runners.live.socket_writer import EXTENSION, FLOOD, AsgiWriter, SocketWriter
 from runners.positions.track import Publisher
 from runners.positions.validation import FixError
 from runners.quotas import network_of
@@ -72,6 +72,7 @@ class Session:
     ) -> None:
         self.process = process
         self.scope = scope
+        self.address = handshake.address(scope)
         self.network = network_of(self.address)
         self.since = now_ms()
         self.writer = writer
@@ -106,6 +107,8 @@ class Session:
                     self.rates.is_too_fast = False
                     await asyncio.sleep(PAUSE_S)
                 if message["type"] == "websocket.disconnect":
+                    if message.get("reason") == FLOOD:
+                        self.rates.count_flood()
                     self.writer.abandon()
                     break
                 if (text := message.get("text")) is None:
@@ -383,11 +386,6 @@ class Session:
     @property
     def topic_names(self) -> Collection[TopicName]:
         return self.followed.topics
-
-    @property
-    def address(self) -> str:
-        client = self.scope.get("client")
-        return client[0] if client else ""
 
     # -- rates and refusals
 

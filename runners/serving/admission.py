@@ -51,6 +51,8 @@ class Admission:
         # Refused sockets by reason.
         self.refused: Counter[str] = Counter()
         self.lag = 0.0
+        # Handshakes that are held back: sockets as well.
+        self._held_back = 0
         self.socket_limit = settings.SPECTATE_SOCKETS or (
             descriptors() - RESERVE - connection_limit()
         )
@@ -85,13 +87,21 @@ class Admission:
             reason, code, words = "leaving", RECONNECT, "The server is stopping."
         elif self.overloaded:
             reason, code, words = "lag", OVERLOADED, "The server is overloaded."
-        elif len(self.hub.sockets) >= self.socket_limit:
+        elif len(self.hub.sockets) + self._held_back >= self.socket_limit:
             reason, code = "sockets", OVERLOADED
             words = f"The server has its {self.socket_limit:,} sockets."
         else:
             return None
         self.refused[reason] += 1
         return code, words
+
+    async def hold_back(self, seconds: float) -> None:
+        """Wait before a handshake is accepted."""
+        self._held_back += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._held_back -= 1
 
     async def _measure_often(self) -> None:
         loop = self.hub.loop

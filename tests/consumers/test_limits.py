@@ -21,7 +21,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from runners.consumers import rates, session, speak
-from runners.live.socket_writer import EXTENSION
+from runners.live.close_codes import TOO_FAST
+from runners.live.socket_writer import EXTENSION, FLOOD
 from runners.positions import rate_limits
 from runners.serving.process import COMMANDS_PER_S, Process
 from tests.clients import seed_client, typed_client
@@ -287,6 +288,25 @@ async def test_a_new_socket_gives_no_new_burst_to_its_network(
     assert again == {"rate.limited": 1, "runner.unknown": 20}
     other = await codes_answered("2001:db8:0:1::1", long)
     assert other == {"runner.unknown": 1_000}
+
+
+async def test_handshakes_of_a_network_wait_after_a_flood_of_frames(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server cuts it off, and no more of its frames are read for a while."""
+    monkeypatch.setattr(rate_limits, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    flood = {"type": "websocket.disconnect", "code": TOO_FAST, "reason": FLOOD}
+    waits: list[float] = []
+
+    async def hold_back(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(process.admission, "hold_back", hold_back)
+    for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"):
+        messages = [flood, {"type": "websocket.connect"}]
+        scope = {**websocket_scope(RecordingWriter()), "client": (address, 1)}
+        await speak(scope, AsyncMock(side_effect=messages[::-1]), AsyncMock())
+    assert waits == [rates.NEWCOMER_BURST / COMMANDS_PER_S]
 
 
 async def test_one_long_follow_at_a_time_is_answered_in_small_parts(

@@ -54,6 +54,12 @@ async def test_a_full_process_admits_no_sockets(admission: Admission) -> None:
     assert code(admission) == OVERLOADED
     hub.sockets.clear()
     assert admission.refusal() is None
+    # A handshake that is held back is a socket as well.
+    held_back = asyncio.create_task(admission.hold_back(0))
+    await asyncio.sleep(0)
+    assert code(admission) == OVERLOADED
+    await held_back
+    assert admission.refusal() is None
 
 
 async def test_new_sockets_are_refused_during_lasting_lag_and_then_admitted_again(
