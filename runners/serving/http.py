@@ -80,12 +80,20 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._drop_requests()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        # No page is made for a request whose response could not be sent after this.
+        self._drop_requests()
+        super().send_400_response(msg)
+
+    def _drop_requests(self) -> None:
         self.pipeline.clear()
         if self._running is not None:
             # Of several requests, uvicorn tells only the last one, which has not begun.
             self._running.disconnected = True
             self._running.message_event.set()
-        super().connection_lost(exc)
 
     def _start_asgi_task(
         self, cycle: RequestResponseCycle, app: ASGI3Application
@@ -139,7 +147,6 @@ class BoundedHttp(HttpToolsProtocol):
         self.access_log = self._has_access_log and not NOT_LOGGED.match(self.url)
         super().on_headers_complete()
         if len(self.pipeline) > MAX_PIPELINED:
-            self.pipeline.clear()
             raise Excessive
 
     def on_body(self, body: bytes) -> None:

@@ -6,9 +6,11 @@ import asyncio
 import socket
 import time
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import uvicorn
+from uvicorn.server import ServerState
 
 from bench import process
 from runners.serving import http
@@ -47,6 +49,26 @@ def test_a_connection_has_a_limited_number_of_waiting_requests(
     many = answer_to(uvicorn_server, request * (2 * MAX_PIPELINED))
     assert many.startswith(b"HTTP/1.1 400 ")
     assert "Traceback" not in uvicorn_server.log
+
+
+async def test_no_page_is_made_for_a_connection_that_is_refused() -> None:
+    """Its response could not be sent after the 400."""
+    received: list[str] = []
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        received.append((await receive())["type"])
+
+    config, state = uvicorn.Config(page, proxy_headers=False), ServerState()
+    config.load()
+    connection = BoundedHttp(config, state, {})
+    transport = Mock(spec=asyncio.Transport)
+    transport.is_closing.return_value = False
+    transport.get_extra_info.return_value = None
+    connection.connection_made(transport)
+    connection.data_received(HEAD * (2 * MAX_PIPELINED))
+    await asyncio.gather(*state.tasks, return_exceptions=True)
+    connection.connection_lost(None)
+    assert received == ["http.disconnect"]
 
 
 def test_a_body_in_tiny_chunks_is_refused(uvicorn_server: Server) -> None:
