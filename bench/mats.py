@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import sys
 import tempfile
 import time
 from bisect import bisect_right
@@ -22,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -34,14 +36,19 @@ if TYPE_CHECKING:
     from bench.truth.runs import TrueRun
     from runners.models import Race
     from runners.positions.fix import Fix
+    from runners.positions.pipeline import Pipeline
     from runners.races.arrival.results import Results
     from runners.simulation.mats import Plan
+    from runners.timing.reads import Read
 
 Floats = npt.NDArray[np.float64]
 WOBBLE = 0.04
 # How long ago the race started: everybody has finished since.
 AGO = timedelta(hours=9)
 MINUTE_S = 60
+# Runners whose race is played at once, an even number. Of more, a minute would take
+# so long on a busy machine that the pipeline reads each runner's state again.
+AT_ONCE = 250
 # A phone is silent after this time, as in clients (docs/protocol.md).
 SILENT_S = 120.0
 
@@ -54,7 +61,9 @@ class Carrier:
     runner: int
     code: str
     begin: float
-    truth: TrueRun
+    # Where the runner is at each minute after `begin` until the finish, from the first
+    # on. In metres.
+    minutes: Floats
     fixes: Sequence[Fix]
     # What the desk has to find: "", "swap" or "car".
     fault: str
@@ -168,25 +177,69 @@ def carriers_of(
         ]
         found.append(
             Carrier(
-                entry.pk, entry.runner_id, entry.runner.code, begin, truth, fixes, fault
+                entry.pk,
+                entry.runner_id,
+                entry.runner.code,
+                begin,
+                minutes_of(truth),
+                fixes,
+                fault,
             )
         )
     return found
 
 
+def minutes_of(truth: TrueRun) -> Floats:
+    """Return the true distance at each minute from the start to the finish."""
+    from bench.truth.runs import BEFORE_S
+
+    run = np.array(truth.distances)
+    finish = int(np.argmax(run >= run[-1]))
+    return run[BEFORE_S + MINUTE_S : finish : MINUTE_S]
+
+
 async def play(plan: Plan, carriers: Sequence[Carrier], swaps: int) -> dict[int, Seen]:
-    """Store each minute of the race, and return what was stored by entry."""
+    """Store the races of all runners, and return what was stored by entry."""
     from asgiref.sync import sync_to_async
 
     from runners.live.hub import Hub
     from runners.live.layer import LocalLayer
     from runners.positions.pipeline import Pipeline
     from runners.positions.recorder import Recorder
-    from runners.positions.track import Publisher
     from runners.units.clock import milliseconds
 
     pipeline = Pipeline(Hub(LocalLayer()), Recorder())
     gun = milliseconds(plan.race.start)
+    reads = reads_of(plan, swaps)
+    found: dict[int, Seen] = {}
+    for at in range(0, len(carriers), AT_ONCE):
+        some = carriers[at : at + AT_ONCE]
+        own = reads[at : at + AT_ONCE]
+        estimates = await play_some(pipeline, plan.race, some, own)
+        for carrier in some:
+            fixes = await sync_to_async(stored_progress)(carrier.runner, gun)
+            found[carrier.entry] = Seen(fixes, estimates[carrier.entry])
+        cpu = time.process_time()
+        print(f"{len(found)} runners, {cpu:.0f} s of CPU", file=sys.stderr)
+    await pipeline.close()
+    await asyncio.to_thread(pipeline.recorder.stop)
+    await pipeline.hub.close()
+    return found
+
+
+async def play_some(
+    pipeline: Pipeline,
+    race: Race,
+    carriers: Sequence[Carrier],
+    reads: Sequence[Sequence[tuple[float, Read]]],
+) -> Mapping[int, list[tuple[float, dict[str, Any]]]]:
+    """Store each minute of some runners' race, and return their estimates by entry."""
+    from asgiref.sync import sync_to_async
+
+    from runners.positions.track import Publisher
+    from runners.units.clock import milliseconds
+
+    gun = milliseconds(race.start)
     by_minute: dict[int, list[tuple[Carrier, list[Fix]]]] = defaultdict(list)
     for carrier in carriers:
         own: dict[int, list[Fix]] = defaultdict(list)
@@ -194,47 +247,41 @@ async def play(plan: Plan, carriers: Sequence[Carrier], swaps: int) -> dict[int,
             own[(fix.t - gun) // (1000 * MINUTE_S)].append(fix)
         for minute, fixes in own.items():
             by_minute[minute].append((carrier, fixes))
-    reads = reads_by_minute(plan, swaps)
+    due: dict[int, list[Read]] = defaultdict(list)
+    for second, read in chain.from_iterable(reads):
+        due[int(second // MINUTE_S)].append(read)
     estimates: dict[int, list[tuple[float, dict[str, Any]]]] = defaultdict(list)
-    for minute in range(min(by_minute), max(max(by_minute), max(reads)) + 1):
+    for minute in sorted(by_minute.keys() | due.keys()):
         for carrier, fixes in by_minute[minute]:
             publisher = Publisher(carrier.runner, carrier.code)
             receipt = await pipeline.accept(publisher, fixes, source="bench")
         if by_minute[minute] and receipt.stored:
             await receipt.stored
-        if reads[minute]:
-            changed = await sync_to_async(passings_stored)(plan.race, reads[minute])
+        if due[minute]:
+            changed = await sync_to_async(passings_stored)(race, due[minute])
             for entry, estimate in changed:
                 estimates[entry].append(((estimate["t"] - gun) / 1000, estimate))
-    await pipeline.close()
-    await asyncio.to_thread(pipeline.recorder.stop)
-    await pipeline.hub.close()
-    return {
-        carrier.entry: Seen(
-            await sync_to_async(stored_progress)(carrier.runner, gun),
-            estimates[carrier.entry],
-        )
-        for carrier in carriers
-    }
+    return estimates
 
 
-def reads_by_minute(plan: Plan, swaps: int) -> dict[int, list[Any]]:
-    """Return the reads of all mats; pairs of the first runners carry each other's
-    chip.
+def reads_of(plan: Plan, swaps: int) -> list[list[tuple[float, Read]]]:
+    """Return the reads of each runner's passings, with the seconds after the gun.
+
+    Pairs of the first runners carry each other's chip.
     """
     from runners.timing.reads import read_of
 
-    found: dict[int, list[Any]] = defaultdict(list)
+    found: dict[int, list[tuple[float, Read]]] = defaultdict(list)
     for at, station, chip in plan.passings:
         number = int(chip[1:])
         carried = f"S{number ^ 1:06}" if number < swaps else chip
         moment = plan.race.start + timedelta(seconds=at)
         read = read_of(station, f"{station} {carried} {at}", carried, moment)
-        found[int(at // MINUTE_S)].append(read)
-    return found
+        found[number].append((at, read))
+    return [found[number] for number in sorted(found)]
 
 
-def passings_stored(race: Race, reads: Sequence[Any]) -> list[tuple[int, Any]]:
+def passings_stored(race: Race, reads: Sequence[Read]) -> list[tuple[int, Any]]:
     """Store passings; return the entries that have an estimate now."""
     from runners.models import Chip, Entry, Passing
     from runners.timing.storage import passings_store
@@ -256,15 +303,11 @@ def stored_progress(runner: int, gun: int) -> list[tuple[float, float]]:
 
 def errors(carrier: Carrier, seen: Seen) -> list[tuple[float, float, bool]]:
     """Return the error by phone alone and with mats, and whether it was silent."""
-    from bench.truth.runs import BEFORE_S
-
     found = []
     fix_times = [t for t, _ in seen.fixes]
     mat_times = [t for t, _ in seen.estimates]
-    run = np.array(carrier.truth.distances)
-    finish = int(np.argmax(run >= run[-1])) - BEFORE_S
-    for second in range(MINUTE_S, finish, MINUTE_S):
-        now = carrier.begin + second
+    for minute, truth in enumerate(carrier.minutes.tolist(), start=1):
+        now = carrier.begin + minute * MINUTE_S
         fix, mat = bisect_right(fix_times, now) - 1, bisect_right(mat_times, now) - 1
         if fix < 0 or mat < 0:
             continue
@@ -275,7 +318,6 @@ def errors(carrier: Carrier, seen: Seen) -> list[tuple[float, float, bool]]:
         if silent:
             nodes = np.array(estimate["nodes"])
             with_mats = float(np.interp(now - since, nodes[:, 0], nodes[:, 1]))
-        truth = run[second + BEFORE_S]
         found.append((abs(alone - truth), abs(with_mats - truth), silent))
     return found
 
