@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import tests.servers  # noqa: F401  it sets Django up
 from runners.timing import mylaps, raceresult
-from runners.timing.reads import MAX_BIB, MAX_CODE, MAX_RAW, MAX_STATION, Read
+from runners.timing.reads import MAX_BIB, MAX_CODE, MAX_RAW, MAX_STATION, Read, clean
 from tests.faults.by_hand import new_parser
 from tests.faults.randomness import rng, use_seed
 
@@ -56,7 +56,8 @@ def mutate_mylaps(random: random.Random) -> None:
     """Send a mutated message between two valid ones.
 
     Each of these is read exactly, or is not acknowledged, so that it is sent again.
-    What a mutation leaves before the last one only makes its station an unknown one.
+    What a mutation leaves before the last one only makes its station an unknown one,
+    of which a long name is cut.
     """
     day = NOW + timedelta(milliseconds=random.randrange(10**7))
     clock = day.astimezone(ZONE).strftime("%H:%M:%S.%f")[:-3]
@@ -75,7 +76,8 @@ def mutate_mylaps(random: random.Random) -> None:
         if message.function in (*mylaps.DATA, ""):
             for read in mylaps.reads_of(message, ZONE, NOW):
                 check(read)
-                exact.add((read.station, read.raw))
+                assert read.station == clean(message.location, MAX_STATION)
+                exact.add((message.location, read.raw))
         acknowledged |= {
             number
             for number in (1001, 1003)
