@@ -96,10 +96,10 @@ def clean_environment(**extra: str) -> dict[str, str]:
 
 
 @functools.cache
-def launcher(debug: str = "") -> Launcher:
+def launcher() -> Launcher:
     """Return a launcher of this process; the first call starts it."""
     in_memory = {"DATABASE_URL": "sqlite://:memory:"}
-    return Launcher(clean_environment(**PRODUCTION, **in_memory, DEBUG=debug))
+    return Launcher(clean_environment(**PRODUCTION, **in_memory))
 
 
 @contextlib.contextmanager
@@ -107,7 +107,7 @@ def running(command: list[str], env: dict[str, str]) -> Iterator[Launched]:
     """Start a command of Python, like `manage.py`; it is killed at the end."""
     with tempfile.TemporaryDirectory(dir=shared_folder()) as folder:
         outputs = Path(folder, "output"), Path(folder, "errors")
-        program = Launched(launcher(env.get("DEBUG", "")), command, env, *outputs)
+        program = Launched(launcher(), command, env, *outputs)
         try:
             yield program
         finally:
@@ -240,7 +240,7 @@ class Server:
     def start(self) -> Self:
         """Start the server and wait until it replies. A restart uses the same port."""
         self._process = Launched(
-            launcher(self.env.get("DEBUG", "")),
+            launcher(),
             self._command(),
             clean_environment(**self.env),
             *(self._log_path, self._log_path),
