@@ -73,7 +73,7 @@ class Running:
     or set by hand: those of the phone are stored beside them, and not published.
     """
 
-    __slots__ = ("engagement", "settled", "state")
+    __slots__ = ("_carried", "_carried_of", "engagement", "settled", "state")
 
     def __init__(
         self,
@@ -84,6 +84,8 @@ class Running:
         self.engagement = engagement
         self.state = state
         self.settled = settled
+        self._carried: dict[str, Any] = {}
+        self._carried_of: State | None = None
 
     def advance(self, fix: Fix) -> Seen:
         """Advance by a fix that is newer than all before."""
@@ -94,18 +96,23 @@ class Running:
         """Return the state from which other processes and the next start continue.
 
         Keys: `entry`, `version` (of the `ActiveEntry`) and `state` (`State.as_json`).
+        Not to be changed: the event and the row of a fix share it.
         """
-        return {
-            "entry": self.engagement.entry,
-            "version": self.engagement.version,
-            "state": self.state.as_json(),
-        }
+        if self._carried_of is not self.state:
+            self._carried_of = self.state
+            self._carried = {
+                "entry": self.engagement.entry,
+                "version": self.engagement.version,
+                "state": self.state.as_json(),
+            }
+        return self._carried
 
     def adopt(self, carried: dict[str, Any]) -> None:
         """Continue from the state of a different process, unless it is older."""
-        if (
-            state := _matching_state(carried, self.engagement)
-        ) and state.t > self.state.t:
+        # Most are this process's own, and parsing one takes longer than most of a fix.
+        if carried["state"].get("t", 0) <= self.state.t:
+            return
+        if state := _matching_state(carried, self.engagement):
             self.state = state
 
     def changes(
