@@ -6,6 +6,7 @@ import { courseMarks, kilometrePoints, labelsInView } from "../../static/js/map/
 import { hasMoved } from "../../static/js/map/crowd.js";
 import { PointDiff } from "../../static/js/map/diff.js";
 import { Followed, ringOf } from "../../static/js/map/followed.js";
+import { layers } from "../../static/js/map/layers.js";
 import { metresBetween } from "../../static/js/metres.js";
 import { fetchAhead, serveTiles, tilesOf } from "../../static/js/map/streets.js";
 import { headLines, probablePlaces, rangeLines, trailLines } from "../../static/js/map/trails.js";
@@ -17,6 +18,21 @@ test("kilometre marks are on the line, without one at its end", () => {
   const points = kilometrePoints(line, 3000);
   assert.deepEqual(points.map(([number]) => number), [1, 2]);
   assert.ok(Math.abs(points[0][1][0] - line[1][0]) < 1e-9);
+  // The ticks cross a line to the east.
+  assert.deepEqual(points.map(([, , bearing]) => bearing), [90, 90]);
+});
+
+test("distances are ticks, not discs as runners are", () => {
+  const tokens = new Proxy({}, { get: (_, name) => String(name) });
+  const drawn = layers(tokens).filter(({ id }) => id.startsWith("kilometres-"));
+  assert.deepEqual(drawn.map(({ layout }) => layout["icon-image"]), ["tick", "tick", "tick"]);
+});
+
+test("labels of places have precedence over bibs, and bibs over distances", () => {
+  const tokens = new Proxy({}, { get: (_, name) => String(name) });
+  const ids = layers(tokens).map(({ id }) => id);
+  const order = ["kilometre-labels-1", "crowd-labels", "checkpoint-labels", "followed"];
+  assert.deepEqual(ids.filter((id) => order.includes(id)), order);
 });
 
 test("kilometre marks are scaled to the measured length", () => {

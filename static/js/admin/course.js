@@ -3,6 +3,7 @@
 
 import { find, setText } from "../dom.js";
 import { courseLines, courseMarks } from "../map/course.js";
+import { showImages } from "../map/discs.js";
 import { SOURCES, layers } from "../map/layers.js";
 import { loadAtlas, outlineStyle, readTokens } from "../map/style.js";
 import { metresBetween } from "../metres.js";
@@ -110,6 +111,7 @@ async function show() {
   map.addControl(new library.NavigationControl({ showCompass: false }), "top-right");
   map.addControl(new library.ScaleControl({ maxWidth: 80 }), "bottom-left");
   await map.once("style.load");
+  showImages(map, tokens);
   for (const source of ["course", "marks"]) map.addSource(source, SOURCES[source]);
   const ours = layers(tokens).filter(({ source }) => ["course", "marks"].includes(source));
   for (const layer of ours) map.addLayer(layer);

@@ -70,7 +70,7 @@ export function labelsInView(marks, roomOf) {
 }
 
 /**
- * Return the points of a line at each whole kilometre or mile.
+ * Return the points of a line at each whole kilometre or mile, and the line's bearing there.
  * @param {LngLat[]} line
  * @param {number} length as measured, m; 0: as drawn
  * @param {number} [unit] m
@@ -80,7 +80,7 @@ export function kilometrePoints(line, length, unit = KILOMETRE_M) {
   const drawn = steps.reduce((sum, step) => sum + step, 0);
   // The course may be certified. Its kilometres then differ from those of the drawn line.
   const kilometre = length > 0 ? (unit * drawn) / length : unit;
-  /** @type {[kilometre: number, place: LngLat][]} */
+  /** @type {[kilometre: number, place: LngLat, bearing: number][]} */
   const points = [];
   let past = 0;
   steps.forEach((step, index) => {
@@ -90,6 +90,7 @@ export function kilometrePoints(line, length, unit = KILOMETRE_M) {
       points.push([
         points.length + 1,
         [from[0] + share * (to[0] - from[0]), from[1] + share * (to[1] - from[1])],
+        bearing(from, to),
       ]);
     }
     past += step;
@@ -97,11 +98,22 @@ export function kilometrePoints(line, length, unit = KILOMETRE_M) {
   return points;
 }
 
+/**
+ * Return the direction from one point to the next on a map, in degrees from north.
+ * @param {LngLat} from
+ * @param {LngLat} to
+ */
+function bearing(from, to) {
+  const east = (to[0] - from[0]) * Math.cos((to[1] * Math.PI) / 180);
+  return (Math.atan2(east, to[1] - from[1]) * 180) / Math.PI;
+}
+
 /** @param {Pick<Race, "line" | "length">} race @param {number} unit */
 function distances({ line, length }, unit) {
-  return kilometrePoints(line, length, unit).map(([number, place]) =>
+  return kilometrePoints(line, length, unit).map(([number, place, bearing]) =>
     point(place, {
       kilometre: String(number),
+      bearing,
       every: number % 10 === 0 ? 10 : number % 5 === 0 ? 5 : 1,
     }),
   );

@@ -1,5 +1,5 @@
-// Images for the map: the disc with a bib, the wedge that shows the heading, and the
-// square of a heap of runners.
+// Images for the map: the disc with a bib, the wedge that shows the heading, the square of
+// a heap of runners, and the tick of a distance.
 
 import { textOn } from "../format.js";
 
@@ -9,6 +9,9 @@ const RING_PX = 2; // around the selected one
 const WEDGE_PX = 64; // across: the disc and the tip beyond it
 const HEAP_PX = 22;
 const HEAP_CORNER_PX = 6;
+// Across the course, with a casing all around.
+const TICK_PX = [14, 2];
+const TICK_CASING_PX = 1;
 // The pixel ratio of images, for sharp text on any screen.
 const RATIO = 2;
 const FONT = "system-ui, sans-serif";
@@ -58,12 +61,22 @@ export function removeDiscs(map) {
 }
 
 /**
- * Add or replace the image of a heap of runners. It is no disc, so that its count is not
- * read as a bib or a distance.
+ * Add or replace the images that are the same for all runners.
  * @param {import("maplibre-gl").Map} map
  * @param {Tokens} tokens
  */
-export function showHeaps(map, tokens) {
+export function showImages(map, tokens) {
+  for (const [name, image] of Object.entries({ heap: drawHeap(tokens), tick: drawTick(tokens) })) {
+    if (map.hasImage(name)) map.updateImage(name, image);
+    else map.addImage(name, image, { pixelRatio: RATIO });
+  }
+}
+
+/**
+ * Return a square, which is not read as a bib or a distance.
+ * @param {Tokens} tokens
+ */
+function drawHeap(tokens) {
   const context = canvas(HEAP_PX + 2 * RING_PX);
   context.beginPath();
   context.roundRect(RING_PX, RING_PX, HEAP_PX, HEAP_PX, HEAP_CORNER_PX);
@@ -72,8 +85,18 @@ export function showHeaps(map, tokens) {
   context.lineWidth = RING_PX;
   context.strokeStyle = tokens.muted;
   context.stroke();
-  if (map.hasImage("heap")) map.updateImage("heap", pixels(context));
-  else map.addImage("heap", pixels(context), { pixelRatio: RATIO });
+  return pixels(context);
+}
+
+/** @param {Tokens} tokens */
+function drawTick(tokens) {
+  const [width, height] = TICK_PX;
+  const context = canvas(width + 2 * TICK_CASING_PX);
+  context.fillStyle = tokens["map-casing"];
+  context.fillRect(0, width / 2 - height / 2, width + 2 * TICK_CASING_PX, height + 2 * TICK_CASING_PX);
+  context.fillStyle = tokens["map-course"];
+  context.fillRect(TICK_CASING_PX, width / 2 - height / 2 + TICK_CASING_PX, width, height);
+  return pixels(context);
 }
 
 /** @param {Disc} disc @param {Tokens} tokens */

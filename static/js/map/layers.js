@@ -123,15 +123,16 @@ export function layers(tokens) {
     },
     ...KILOMETRES.map(([every, minzoom]) => ({
       id: `kilometres-${every}`,
-      type: "circle",
+      type: "symbol",
       source: "marks",
       minzoom,
       filter: ["==", ["get", "every"], every],
-      paint: {
-        "circle-radius": 3.5,
-        "circle-color": tokens["map-casing"],
-        "circle-stroke-color": tokens["map-course"],
-        "circle-stroke-width": 1.5,
+      layout: {
+        "icon-image": "tick",
+        "icon-rotate": ["get", "bearing"],
+        "icon-rotation-alignment": "map",
+        "icon-allow-overlap": true,
+        "icon-ignore-placement": true,
       },
     })),
     {
@@ -173,6 +174,22 @@ export function layers(tokens) {
       },
       paint: { "text-color": tokens.muted, ...halo },
     })),
+    {
+      id: "crowd-labels",
+      type: "symbol",
+      source: "crowd",
+      minzoom: 12,
+      filter: ["!", ["has", "point_count"]],
+      layout: {
+        "text-field": ["get", "label"],
+        "text-font": FONT,
+        "text-size": 12,
+        "text-variable-anchor": ["left", "right", "bottom", "top"],
+        "text-radial-offset": 0.7,
+      },
+      paint: { "text-color": tokens.text, ...halo },
+    },
+    // Labels of later layers are placed first: places before bibs, bibs before distances.
     ...LABEL_SIDES.map(([id, side, anchors]) => ({
       id,
       type: "symbol",
@@ -189,21 +206,6 @@ export function layers(tokens) {
       },
       paint: { "text-color": tokens.text, ...halo },
     })),
-    {
-      id: "crowd-labels",
-      type: "symbol",
-      source: "crowd",
-      minzoom: 12,
-      filter: ["!", ["has", "point_count"]],
-      layout: {
-        "text-field": ["get", "label"],
-        "text-font": FONT,
-        "text-size": 12,
-        "text-variable-anchor": ["left", "right", "bottom", "top"],
-        "text-radial-offset": 0.7,
-      },
-      paint: { "text-color": tokens.text, ...halo },
-    },
     {
       id: CLUSTERS,
       type: "symbol",

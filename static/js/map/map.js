@@ -8,7 +8,7 @@ import { Anchored } from "./anchored.js";
 import { Camera } from "./camera.js";
 import { courseLines, courseMarks, KILOMETRE_M, labelsInView } from "./course.js";
 import { Crowd } from "./crowd.js";
-import { showHeaps } from "./discs.js";
+import { showImages } from "./discs.js";
 import { layers, SOURCES } from "./layers.js";
 import { readTokens } from "./style.js";
 
@@ -83,7 +83,7 @@ export class LiveMap {
     this.#camera = new Camera(map, options.onCamera);
     for (const [id, source] of Object.entries(SOURCES)) map.addSource(id, source);
     for (const layer of layers(this.#tokens)) map.addLayer(layer);
-    showHeaps(map, this.#tokens);
+    showImages(map, this.#tokens);
     this.#crowd = new Crowd(map);
     this.#callout = new Anchored(map, find("#callout"));
     this.#openPointing();
@@ -302,7 +302,7 @@ export class LiveMap {
         this.#map.setPaintProperty(id, /** @type {any} */ (name), value);
       }
     }
-    showHeaps(this.#map, this.#tokens);
+    showImages(this.#map, this.#tokens);
     this.#followed?.repaint(this.#tokens);
   }
 }
