@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from runners import database
 from runners.live.encoding.frames import Frames
@@ -121,11 +121,29 @@ def stored_since(
         runner__in=list(runners), stored_at__gte=moment, held=False
     ).order_by()
     backfill = Backfill()
-    total = 0
+    # Read before the fixes, so that a newer one committed meanwhile is included.
+    latest_at = _choose_runners(backfill, positions, runner_limit, limit)
+    if begins is None:
+        begins = public_from(backfill.codes)
+    _read_rows(backfill, positions, begins)
+    for pk, rows in backfill.rows.items():
+        late = Frames(LateFixes(pk, backfill.codes[pk], [row[:3] for row in rows]))
+        # Encoded in this thread, because the frames may have thousands of fixes.
+        late.for_typed()
+        backfill.late[pk] = late
+        if rows[-1][0] >= milliseconds(latest_at[pk]):
+            backfill.newest[pk] = rows[-1]
+    return backfill
+
+
+def _choose_runners(
+    backfill: Backfill, positions: QuerySet[Position], runner_limit: float, limit: float
+) -> dict[int, datetime]:
+    """Add the runners who are within the limits; return the times of newest fixes."""
     counts = positions.values_list(
         "runner", "runner__code", "runner__latest__recorded_at"
     ).annotate(n=Count("pk"))
-    # Read before the fixes, so that a newer one committed meanwhile is included.
+    total = 0
     latest_at: dict[int, datetime] = {}
     for pk, code, latest, count in counts:
         latest_at[pk] = latest or LONG_AGO
@@ -134,7 +152,12 @@ def stored_since(
         else:
             total += count
             backfill.codes[pk] = code
-            backfill.rows[pk] = []
+    return latest_at
+
+
+def _read_rows(
+    backfill: Backfill, positions: QuerySet[Position], begins: Mapping[int, datetime]
+) -> None:
     fixes = (
         positions.filter(runner__in=list(backfill.codes))
         .order_by("recorded_at")
@@ -142,27 +165,10 @@ def stored_since(
             *("runner", "recorded_at", "lat", "lng", "speed", "heading", "progress")
         )
     )
-    if begins is None:
-        begins = public_from(backfill.codes)
     for pk, recorded_at, lat, lng, speed, heading, progress in fixes.iterator():
-        if recorded_at < begins.get(pk, LONG_AGO):
-            continue
-        row = (milliseconds(recorded_at), lat, lng, speed, heading, progress)
-        backfill.rows[pk].append(row)
-    backfill.rows = {pk: rows for pk, rows in backfill.rows.items() if rows}
-    backfill.late = {
-        pk: Frames(LateFixes(pk, backfill.codes[pk], [row[:3] for row in rows]))
-        for pk, rows in backfill.rows.items()
-    }
-    for late in backfill.late.values():
-        # Encoded in this thread, because the frames may have thousands of fixes.
-        late.for_typed()
-    backfill.newest = {
-        pk: rows[-1]
-        for pk, rows in backfill.rows.items()
-        if rows[-1][0] >= milliseconds(latest_at[pk])
-    }
-    return backfill
+        if recorded_at >= begins.get(pk, LONG_AGO):
+            row = (milliseconds(recorded_at), lat, lng, speed, heading, progress)
+            backfill.rows.setdefault(pk, []).append(row)
 
 
 def stored_after(runners: Collection[int], read_at: int) -> Backfill:

@@ -83,14 +83,23 @@ def limit_frames(protocol: Any) -> None:
 
 
 def limit_requests(http: Any) -> None:
-    """Limit the bodies and the plain connections of Daphne's module for HTTP.
+    """Limit the bodies and the plain connections of Daphne's module for HTTP."""
+    open_channels: set[Any] = set()
+    http.WebRequest = limited_request(http.WebRequest, open_channels)
+    http.HTTPFactory = limited_factory(http.HTTPFactory, open_channels)
+    server: Any = sys.modules.get("daphne.server")
+    if server is not None:
+        server.HTTPFactory = http.HTTPFactory
+
+
+def limited_request(base: Any, open_channels: set[Any]) -> Any:
+    """Return Daphne's class of requests with limits on the size and time of a body.
 
     Twisted stores a body before the application runs. `bodies.py` refuses those that
     are stored completely and too long for their path.
     """
-    open_channels: set[Any] = set()
 
-    class Request(http.WebRequest):  # type: ignore[misc]
+    class Request(base):  # type: ignore[misc]
         timer: Any = None
 
         def gotLength(self, length: int | None) -> None:
@@ -133,7 +142,13 @@ def limit_requests(http: Any) -> None:
             if self.timer is not None and self.timer.active():
                 self.timer.cancel()
 
-    class Factory(http.HTTPFactory):  # type: ignore[misc]
+    return Request
+
+
+def limited_factory(base: Any, open_channels: set[Any]) -> Any:
+    """Return Daphne's class of factories with a limit on plain connections."""
+
+    class Factory(base):  # type: ignore[misc]
         def buildProtocol(self, addr: Any) -> Any:
             if len(open_channels) >= connection_limit():
                 return None
@@ -149,7 +164,4 @@ def limit_requests(http: Any) -> None:
             open_channels.add(channel)
             return protocol
 
-    http.WebRequest, http.HTTPFactory = Request, Factory
-    server: Any = sys.modules.get("daphne.server")
-    if server is not None:
-        server.HTTPFactory = Factory
+    return Factory

@@ -104,42 +104,33 @@ def live_page(
 ) -> HttpResponse:
     """Show a live page; `link` is the share link that gives access to it."""
     now = timezone.now()
+    courses = list(courses)
+    # On a race's or a runner's page.
+    its_race = (race or next(iter(courses), None)) if race or one_runner else None
     assets: dict[str, Any] | None = map_assets()
     mode = _mode(request)
     page = {
+        **_addresses(),
         "mode": mode,
-        "socket": "/ws/",
-        # Used without a websocket, and for gaps. CODE stands for a runner's code.
-        "poll": reverse("live_json"),
         "first": _first(follow),
-        "track": reverse("track_json", args=["CODE"]),
-        # Arrival times at a point of a race. SLUG stands for its slug.
-        "eta": reverse("eta_json", args=["SLUG"]),
-        "standings": reverse("standings_json", args=["SLUG"]),
-        "palette": PALETTE,
-        # The picture of a runner's result. BIB stands for the bib.
-        "card": None
-        if link or race is None or race.visibility != Race.Visibility.PUBLIC
-        else reverse("entry_preview", args=[race.slug, "BIB"]),
+        "card": _card(race) if race and not link else None,
         "replay": race and reverse("replay_json", args=[race.slug]),
         # The `follow` message that this page sends (docs/protocol.md).
         "follow": follow,
         "ownFollows": own_follows,
         "oneRunner": one_runner,
+        # A race page receives changes of its runners over the socket.
         "race": race
         and {
             "slug": race.slug,
             "start": milliseconds(race.start),
             "ends": milliseconds(race.ends),
         },
-        # A race page receives changes of its runners over the socket.
-        "zone": _zone(race or next(iter(courses), None))
-        if race or one_runner
-        else None,
+        # Its time zone, and a time in it.
+        "zone": its_race
+        and {"name": its_race.timezone, "at": milliseconds(its_race.start)},
         "courses": [course_of(other, now) for other in courses],
-        "heights": heights_of(race or next(iter(courses), None))
-        if race or one_runner
-        else None,
+        "heights": heights_of(its_race),
         "link": link and {"expires": milliseconds(link.expires_at)},
         "time": milliseconds(now),
         # A page inside a frame of a different site must not act for the visitor.
@@ -148,9 +139,8 @@ def live_page(
         and {
             **assets,
             "style": settings.SPECTATE_MAP_STYLE,
-            "streets": streets_of([race] if race else list(courses)),
+            "streets": streets_of([race] if race else courses),
         },
-        "icons": static("icons/sprite.svg"),
     }
     # A share link shows nothing else.
     others = Race.objects.none() if link else visible_races()
@@ -163,8 +153,8 @@ def live_page(
         "qr": _qr(request) if mode == "screen" and link is None else "",
         "title": title,
         "race": race,
+        **(_race_context(race, now) if race else {}),
         "share_link": link,
-        "race_state": race and _race_state(race, now),
         "preview": None
         if link
         else link_preview(
@@ -173,10 +163,6 @@ def live_page(
             race or next(iter(courses), None),
             one_runner or request.GET.get("runner"),
         ),
-        "race_length": race and race.length / 1000,
-        # Times are in the race's time zone, or as a template would convert them.
-        "race_start": race
-        and race.start.astimezone(ZoneInfo(race.timezone)).replace(tzinfo=None),
         "has_map": assets is not None,
         # Rendered here so that the list does not wait for scripts, except behind a
         # link.
@@ -193,6 +179,43 @@ def live_page(
         # The page's service worker may keep it (static/js/offline/worker.js).
         response["Spectate-Offline"] = "1"
     return response
+
+
+def _addresses() -> dict[str, Any]:
+    """Return what is the same on all live pages.
+
+    CODE stands for a runner's code, SLUG for a race's slug.
+    """
+    return {
+        "socket": "/ws/",
+        # Used without a websocket, and for gaps.
+        "poll": reverse("live_json"),
+        "track": reverse("track_json", args=["CODE"]),
+        # Arrival times at a point of a race.
+        "eta": reverse("eta_json", args=["SLUG"]),
+        "standings": reverse("standings_json", args=["SLUG"]),
+        "palette": PALETTE,
+        "icons": static("icons/sprite.svg"),
+    }
+
+
+def _card(race: Race) -> str | None:
+    """Return the address of the picture of a result; BIB stands for the bib."""
+    if race.visibility != Race.Visibility.PUBLIC:
+        return None
+    return reverse("entry_preview", args=[race.slug, "BIB"])
+
+
+def _race_context(race: Race, now: datetime) -> dict[str, Any]:
+    """Return a race's description. Its times are in its time zone."""
+    return {
+        "race_state": _race_state(race, now),
+        "race_length": race.length / 1000,
+        # Naive: a template would convert it.
+        "race_start": race.start.astimezone(ZoneInfo(race.timezone)).replace(
+            tzinfo=None
+        ),
+    }
 
 
 def _qr(request: HttpRequest) -> SafeString:
@@ -235,13 +258,6 @@ def _account(request: HttpRequest) -> dict[str, Any] | None:
         "follow": reverse("follow", args=["CODE"]),
         "unfollow": reverse("unfollow", args=["CODE"]),
     }
-
-
-def _zone(race: Race | None) -> dict[str, Any] | None:
-    """Return the time zone of a race's page, and a time in it."""
-    if race is None:
-        return None
-    return {"name": race.timezone, "at": milliseconds(race.start)}
 
 
 def _race_state(race: Race, now: datetime) -> str:
