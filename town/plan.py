@@ -94,8 +94,8 @@ def _at(turn: float, ring: float) -> tuple[float, float]:
     return 1.15 * radius * math.sin(angle), radius * math.cos(angle)
 
 
-def _ring(ring: float, parts: int = 240) -> list[tuple[float, float]]:
-    return [_at(part / parts, ring) for part in range(parts + 1)]
+def _ring(ring: float) -> list[tuple[float, float]]:
+    return [_at(part / 240, ring) for part in range(241)]
 
 
 def _river() -> Polygon:

@@ -39,13 +39,13 @@ def valid_timezone(name: str) -> None:
 
 
 class RaceQuerySet(NotingQuerySet["Race"]):
-    def on_or_next(self, now: datetime | None = None) -> RaceQuerySet:
+    def on_or_next(self, now: datetime) -> RaceQuerySet:
         """Return the races that are not over, earliest start first."""
-        return self.filter(ends__gt=now or timezone.now()).order_by("start", "name")
+        return self.filter(ends__gt=now).order_by("start", "name")
 
-    def past(self, now: datetime | None = None) -> RaceQuerySet:
+    def past(self, now: datetime) -> RaceQuerySet:
         """Return the races that are over, latest end first."""
-        return self.filter(ends__lte=now or timezone.now()).order_by("-ends", "name")
+        return self.filter(ends__lte=now).order_by("-ends", "name")
 
     def window_open(self, now: datetime | None = None) -> RaceQuerySet:
         """Return the races whose runners are visible now."""
@@ -479,8 +479,3 @@ class Split(models.Model):
 
     def __str__(self) -> str:
         return f"{self.entry} at {self.checkpoint}"
-
-    @property
-    def is_settled(self) -> bool:
-        """Return whether phones do not change it."""
-        return self.by_hand or self.by_mat

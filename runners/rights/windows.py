@@ -52,9 +52,9 @@ def races_of(runners: Iterable[Runner]) -> RaceQuerySet:
     return races.filter(pk__in=entries.values("race")).order_by("-start", "name")
 
 
-def entries_open(now: datetime | None = None) -> EntryQuerySet:
+def entries_open() -> EntryQuerySet:
     """Return the entries that show their runner now."""
-    now = now or timezone.now()
+    now = timezone.now()
     long_ago = now - WINDOW_AFTER_END
     over = Q(finished_at__lte=long_ago) | Q(out_at__lte=long_ago)
     return Entry.objects.open_at(now).exclude(over)

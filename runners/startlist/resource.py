@@ -280,6 +280,6 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         return code
 
 
-def _chunks(values: list[str], size: int = 500) -> list[list[str]]:
+def _chunks(values: list[str]) -> list[list[str]]:
     """Split a list for `IN (…)`, whose length databases limit."""
-    return [values[at : at + size] for at in range(0, len(values), size)]
+    return [values[at : at + 500] for at in range(0, len(values), 500)]

@@ -142,7 +142,7 @@ export class Arrivals {
  * @param {any} answer
  * @returns {Arrival[]}
  */
-export function readArrivals(answer) {
+function readArrivals(answer) {
   return answer.runners.flatMap((/** @type {any} */ { runner, passes }) =>
     passes.map((/** @type {any} */ pass) => ({ code: runner, ...pass })),
   );

@@ -30,7 +30,7 @@ export function searchRaces(field) {
  * @param {string} name
  * @param {string} text
  */
-export function hasWords(name, text) {
+function hasWords(name, text) {
   const folded = name.toLocaleLowerCase();
   return text.toLocaleLowerCase().split(/\s+/).every((word) => folded.includes(word));
 }

@@ -38,10 +38,10 @@ FAULTS = {
 FIRST_DUPLICATE = 10
 
 
-def start_list_csv(delimiter: str = ",") -> str:
+def start_list_csv() -> str:
     """Return the list as CSV."""
     out = io.StringIO()
-    writer = csv.writer(out, delimiter=delimiter)
+    writer = csv.writer(out)
     writer.writerow(HEADINGS)
     for number in range(1, ROWS + 1):
         row = number + 1

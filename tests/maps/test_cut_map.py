@@ -46,10 +46,10 @@ def race(db: None) -> Race:
     return race
 
 
-def tile_of(race: Race, z: int = 14) -> str:
+def tile_of(race: Race) -> str:
     """Return the address of the tile in which the race starts."""
-    x, y = (int(part * 2**z) for part in mercator(*race.line[0][:2]))
-    return f"/races/{race.slug}/map/{race.maps.get().pk}/{z}/{x}/{y}.mvt"
+    x, y = (int(part * 2**14) for part in mercator(*race.line[0][:2]))
+    return f"/races/{race.slug}/map/{race.maps.get().pk}/14/{x}/{y}.mvt"
 
 
 def test_the_map_of_a_race_is_cut_and_its_tiles_are_served(

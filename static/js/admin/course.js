@@ -41,7 +41,7 @@ export function placeAt(line, length, distance) {
  * Return the checkpoints in the form below the map. Deleted and incomplete rows are null.
  * @param {ParentNode} form
  */
-export function formCheckpoints(form) {
+function formCheckpoints(form) {
   /** @type {{name: string, distance: number, kind: string}[]} */
   const rows = [];
   for (const row of form.querySelectorAll(".dynamic-checkpoints")) {

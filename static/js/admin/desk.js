@@ -48,7 +48,7 @@ const SHAPES = { live: "●", delayed: "◐", stale: "○", lost: "◌", "no fix
  */
 
 /** @param {Row} row */
-export function isOut({ status }) {
+function isOut({ status }) {
   return ["dnf", "dns", "dsq", "finished"].includes(status ?? "");
 }
 
@@ -69,7 +69,7 @@ export function isRefused({ refused_at }, now, silence) {
 }
 
 /** Whether the newest position is a simulated one. @param {Row} row */
-export const isMock = ({ source }) => Boolean(source?.endsWith(" mock"));
+const isMock = ({ source }) => Boolean(source?.endsWith(" mock"));
 
 /** The app of a runner's phone; whether it simulates positions. @param {Row} row */
 export function appOf(row) {

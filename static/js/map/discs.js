@@ -28,7 +28,7 @@ const FONT = "system-ui, sans-serif";
  * Return the name of a runner's disc image, the same for equal discs.
  * @param {Disc} disc
  */
-export function discName({ colour, label, isStale, isSelected, isDashed }) {
+function discName({ colour, label, isStale, isSelected, isDashed }) {
   return `disc ${isDashed ? "dashed" : isStale ? "stale" : colour} ${isSelected ? "selected" : ""} ${label}`;
 }
 

@@ -1,7 +1,7 @@
 // A button that has to be held, for actions that must not happen by accident.
 
 /** How long a button is held. The same as in phone.css. */
-export const HOLD_MS = 1500;
+const HOLD_MS = 1500;
 
 /**
  * Call `onHeld` when the button was held long enough, and `onTap` when it was released

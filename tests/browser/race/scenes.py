@@ -42,9 +42,9 @@ def end_race(slug: str) -> None:
     )
 
 
-def open_race(page: LivePage, query: str = "") -> str:
+def open_race(page: LivePage) -> str:
     """Open the race; return the code of the leader."""
-    page.open(f"/races/demo/{query}")
+    page.open("/races/demo/")
     page.page.wait_for_function("() => globalThis.spectate.map()?.getLayer('crowd')")
     leader: str = page.page.evaluate(LEADER)
     return leader
