@@ -22,7 +22,7 @@ from tests.services import Postgres, Redis
 SERVER_CORE = "0"
 GENERATOR_CORE = "1"
 START_TIMEOUT_S = 60
-# Time for work that a server does directly after its start.
+# Time for work that our servers do directly after their start.
 CALM_S = 2.0
 STOP_TIMEOUT_S = 20
 
@@ -164,7 +164,8 @@ def serving(
                 log_text = (folder / "log").read_text()
                 sys.exit(f"{contender.name} did not start:\n{log_text}")
             time.sleep(0.05)
-        time.sleep(CALM_S)
+        if contender.ours:
+            time.sleep(CALM_S)
         yield Running(
             f"ws://127.0.0.1:{port}{contender.path}",
             process.pid,

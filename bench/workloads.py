@@ -215,14 +215,19 @@ PROCESSES: Sequence[Column] = (
 
 
 def everything(quick: bool) -> list[Workload]:
-    """Return all workloads: the complete comparison, or one of 15 minutes."""
+    """Return all workloads: the complete comparison, or one of nine minutes."""
     runs = 1 if quick else 3
-    seconds = 4 if quick else 8
+    seconds = 3 if quick else 8
     fanout = f"fanout --runners 100 --follows 10 --duration {seconds}"
     wide = f"{fanout} --spectators 500"
     narrow = f"{fanout} --spectators 100"
-    race = f"race --duration {10 if quick else 20} --warmup 8"
+    race = f"race --duration {8 if quick else 20} --warmup {4 if quick else 8}"
     probe = f"race --duration {5 if quick else 10} --warmup 2"
+    idle = f"idle --runners 20 --spectators 10000 --settle {3 if quick else 4}"
+    churn = f"churn --spectators 200 --runners 50 --duration {5 if quick else 10}"
+    peers: Sequence[tuple[Contender, int]] = [(WS, 1_200), (WS_MERGED, 8_300)]
+    if not quick:
+        peers = [*peers, (SOCKET_IO, 800), (TEXTBOOK, 15)]
     return [
         Workload(
             "fanout",
@@ -233,17 +238,25 @@ def everything(quick: bool) -> list[Workload]:
                     Load(
                         contender,
                         f"{fanout} --spectators {10 * followers}",
-                        3 if followers == 50 else runs,
+                        runs if contender is WS_MERGED or followers != 50 else 3,
                         label=f"{followers} followers",
                     )
                     for followers in (10, 50, 100, 500)
                     for contender in (OURS, WS, WS_MERGED)
                 ),
                 *(
-                    Load(contender, wide, runs, label="50 followers")
-                    for contender in (SOCKET_IO, OURS_DAPHNE, TEXTBOOK)
+                    Load(
+                        contender,
+                        wide,
+                        3 if contender is OURS_DAPHNE else runs,
+                        label="50 followers",
+                    )
+                    for contender in (
+                        (SOCKET_IO, OURS_DAPHNE)
+                        if quick
+                        else (SOCKET_IO, OURS_DAPHNE, TEXTBOOK, TEXTBOOK_DAPHNE)
+                    )
                 ),
-                *([] if quick else [Load(TEXTBOOK_DAPHNE, wide, label="50 followers")]),
             ],
             FANOUT,
         ),
@@ -285,12 +298,9 @@ def everything(quick: bool) -> list[Workload]:
                 *(
                     Load(OURS, f"{race} --spectators {n}", runs, False, label=f"{n:,}")
                     for n in (100, 1_000, 7_500, 10_000, 15_000)
-                    if not quick or n != 1_000
+                    if not quick or n in (100, 15_000)
                 ),
-                Load(WS, probe, 1, search_from=1_200),
-                Load(WS_MERGED, probe, 1, search_from=4_000),
-                Load(SOCKET_IO, probe, 1, search_from=800),
-                Load(TEXTBOOK, probe, 1, search_from=18),
+                *(Load(peer, probe, 1, search_from=n) for peer, n in peers),
             ],
             RACE,
         ),
@@ -299,11 +309,11 @@ def everything(quick: bool) -> list[Workload]:
             "Memory of a spectator who is connected and follows",
             "KiB in the server's processes; the kernel's part is for the server's end.",
             [
-                Load(OURS, "idle --runners 20 --spectators 10000", runs, False),
+                Load(OURS, idle, runs, False),
                 *(
                     Load(
                         contender,
-                        "idle --runners 20 --spectators 10000 --follows one",
+                        f"{idle} --follows one",
                         runs,
                         label="seed dialect",
                     )
@@ -317,8 +327,8 @@ def everything(quick: bool) -> list[Workload]:
             "Churn: 16 visitors come, follow and vanish, over and over",
             "Beside 200 spectators who watch 50 runners.",
             [
-                Load(OURS, "churn --spectators 200 --runners 50", runs, False),
-                Load(WS, "churn --spectators 200 --runners 50", runs),
+                Load(OURS, churn, runs, False),
+                Load(WS, churn, runs),
             ],
             CHURN,
         ),
