@@ -228,8 +228,15 @@ class Hub:
     def _deliver(self, membership: Membership, frames: Frames[RunnerEvent]) -> None:
         event = frames.event
         if type(event) is PositionAccepted:
-            membership.newest = max(membership.newest, event.t)
-            self._queue_for_seeds(membership, cast("Frames[PositionAccepted]", frames))
+            if event.t < membership.newest:
+                # A different process accepted it before it knew of the newer one.
+                fix = (event.t, event.lat, event.lng)
+                frames = Frames(LateFixes(event.runner, event.code, [fix]))
+            else:
+                membership.newest = event.t
+                self._queue_for_seeds(
+                    membership, cast("Frames[PositionAccepted]", frames)
+                )
         for follower in membership.followers:
             try:
                 follower.receive(frames)

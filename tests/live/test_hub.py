@@ -9,8 +9,10 @@ from runners.live.encoding.frames import Frames
 from runners.live.events import HUBS, PositionAccepted, RunnerEvent, runner_group
 from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
+from runners.live.outbox import SeedOutbox, TypedOutbox
 from runners.units.clock import now_ms
 from tests.live.events import accepted
+from tests.live.socket_writers import RecordingWriter
 from tests.waiting import eventually
 
 
@@ -85,6 +87,24 @@ async def test_a_failing_subscriber_does_not_affect_the_others(
         await hub.publish([accepted(1, t)])
     await eventually(lambda: follower.received == [1, 2])
     hub.unsubscribe([1], broken)
+    hub.unsubscribe([1], follower)
+
+
+async def test_an_older_position_of_a_different_process_is_late(hub: Hub) -> None:
+    seed, typed = RecordingWriter(), RecordingWriter()
+    seeds, follower = SeedOutbox(seed, hub), TypedOutbox(typed, hub)
+    follower.tick = 0
+    await hub.subscribe([1], seeds)
+    await hub.subscribe([1], follower)
+    await hub.publish([accepted(1, 3)])
+    await eventually(lambda: len(typed.messages) == 1)
+    await hub.publish([accepted(1, 2)])
+    await eventually(lambda: len(typed.messages) == 2)
+    position, late = typed.messages
+    assert [row[1] for row in position["fixes"]] == [3]
+    assert (late["type"], late["fixes"]) == ("late", [[2, 48.0, 2.0]])
+    assert [message["lng"] for message in seed.messages] == [3]
+    hub.unsubscribe([1], seeds)
     hub.unsubscribe([1], follower)
 
 
