@@ -2,6 +2,7 @@
 
 import django.core.validators
 import django.db.models.deletion
+import django.db.models.functions.text
 import django.utils.timezone
 import runners.models.webhook
 import runners.models.race
@@ -718,7 +719,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['email', 'username'],
-                'constraints': [models.UniqueConstraint(fields=('race', 'email', 'username'), name='a_race_invites_a_person_once')],
+                'constraints': [models.UniqueConstraint('race', 'email', django.db.models.functions.text.Lower('username'), name='a_race_invites_a_person_once')],
             },
         ),
         migrations.CreateModel(

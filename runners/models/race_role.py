@@ -9,6 +9,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import models
+from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -119,7 +120,7 @@ class Invitation(models.Model):
         ordering: ClassVar = ["email", "username"]
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["race", "email", "username"],
+                *("race", "email", Lower("username")),
                 name="a_race_invites_a_person_once",
             )
         ]
