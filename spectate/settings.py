@@ -391,11 +391,12 @@ ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_REAUTHENTICATION_METHODS = {"password", "mfa"}
 # A race village shares one address ("ip"), so that its limits are wide; "key" is an
-# account or a mail address.
+# account (of failed sign-ins: from one address), or a mail address.
 ACCOUNT_RATE_LIMITS = {
     "login": "100/m/ip",
     # A check of a password costs a third of a second of CPU time.
     "login_failed": "30/m/ip,10/5m/key",
+    "login_failed_anywhere": "100/5m/key",
     "signup": "20/m/ip,300/d/ip",
     "reset_password": "20/m/ip,3/h/key",
     "recover": "20/m/ip,5/h/key",

@@ -161,6 +161,27 @@ async def test_of_parallel_guesses_only_as_many_as_allowed_are_checked(
     assert (await AsyncClient().post("/sign-in/", fields)).status_code == 200
 
 
+def test_guesses_from_one_network_do_not_lock_an_account(
+    alice: User, settings: Settings
+) -> None:
+    limits = {"login_failed": "3/5m/key", "login_failed_anywhere": "5/5m/key"}
+    settings.ACCOUNT_RATE_LIMITS = settings.ACCOUNT_RATE_LIMITS | limits
+
+    def signs_in(address: str, password: str = PASSWORD) -> bool:
+        fields = {"username": "alice", "password": password}
+        client = Client(REMOTE_ADDR=address)
+        return client.post("/sign-in/", fields).status_code == 302
+
+    for _ in range(3):
+        assert not signs_in("2001:db8::1", "guess")
+    assert not signs_in("2001:db8::2")
+    for _ in range(2):
+        assert signs_in("2001:db8:0:1::1")
+        assert not signs_in("2001:db8:0:2::1", "guess")
+    # Guesses from many networks lock it.
+    assert not signs_in("2001:db8:0:1::1")
+
+
 def test_sign_in_answers_503_while_redis_is_unavailable(
     client: Client, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

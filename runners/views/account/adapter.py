@@ -12,6 +12,7 @@ import segno
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.totp.internal.auth import generate_totp_secret
 from cryptography.fernet import Fernet, InvalidToken
@@ -39,6 +40,29 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def get_client_ip(self, request: HttpRequest) -> str:
         """Return the client's address, possibly as named by a trusted proxy."""
         return request.META.get("REMOTE_ADDR") or NO_ADDRESS
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Count a check of a password; raises `ValidationError`.
+
+        By name and network, so that guesses do not lock an account for its owner. All
+        networks together have a higher limit.
+        """
+        super().pre_authenticate(request, **credentials)
+        anywhere = ratelimit.consume(
+            request,
+            app="allauth.account",
+            action="login_failed_anywhere",
+            key=super()._get_login_attempts_cache_key(request, **credentials),
+        )
+        if not anywhere:
+            raise self.validation_error("too_many_login_attempts")
+        self._login_failed_rl_usage.usage += anywhere.usage
+
+    def _get_login_attempts_cache_key(
+        self, request: HttpRequest, **credentials: Any
+    ) -> str:
+        key = super()._get_login_attempts_cache_key(request, **credentials)
+        return f"{key} from {ratelimit.get_ip(request)}"
 
     def send_mail(self, template_prefix: str, email: str, context: Any) -> None:
         """Send a mail. One to an unconfirmed address counts as a first mail."""
