@@ -10,6 +10,7 @@ import hashlib
 import ipaddress
 import time
 from contextlib import suppress
+from functools import lru_cache
 
 from django.core.cache import cache
 
@@ -37,6 +38,7 @@ def _key(name: str, period_s: int) -> str:
     return f"quota:{digest}"
 
 
+@lru_cache(10_000)
 def network_of(address: str) -> str:
     """Return an address, of IPv6 its network of 64 bits: anybody can have one."""
     try:

@@ -11,6 +11,7 @@ change.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import socket
 from asyncio.transports import BaseTransport
@@ -272,11 +273,12 @@ class FrameProtocol(WebSocketsSansIOProtocol):
             self._accept(message)
 
     def _accept(self, message: WebSocketAcceptEvent) -> None:
-        self.logger.info(
-            '%s - "WebSocket %s" [accepted]',
-            get_client_addr(self.scope),
-            get_path_with_query_string(self.scope),
-        )
+        if self.logger.isEnabledFor(logging.INFO):
+            self.logger.info(
+                '%s - "WebSocket %s" [accepted]',
+                get_client_addr(self.scope),
+                get_path_with_query_string(self.scope),
+            )
         headers = [
             (b"Upgrade", b"websocket"),
             (b"Connection", b"Upgrade"),

@@ -113,6 +113,8 @@ class BoundedHttp(HttpToolsProtocol):
         protocol.connection_made(self.transport)
         protocol.begin(key, self.url, headers)
         self.transport.set_protocol(protocol)
+        # It refers to this object, which would stay until a garbage collection.
+        self.parser = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():

@@ -7,6 +7,7 @@ import json
 import socket
 import struct
 import urllib.request
+import weakref
 from asyncio.protocols import BaseProtocol
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -159,6 +160,25 @@ async def test_sockets_share_the_keys_of_their_attributes() -> None:
     await asyncio.gather(*state.tasks)
     # Python's limit, SHARED_KEYS_MAX_SIZE.
     assert len(vars(transport.protocol)) <= 30
+    transport.protocol.connection_lost(None)
+
+
+async def test_a_websocket_leaves_no_cycle_of_its_http_connection() -> None:
+    """Memory that only a collection frees is cold when it is used again."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+
+    config = Config(application, ws=FrameProtocol, ws_per_message_deflate=False)
+    config.load()
+    transport, state = Transport(), ServerState()
+    protocol = BoundedHttp(config, state, {})
+    protocol.connection_made(transport)
+    protocol.data_received(HANDSHAKE + b"\r\n")
+    http = weakref.ref(protocol)
+    del protocol
+    assert http() is None
+    await asyncio.gather(*state.tasks)
     transport.protocol.connection_lost(None)
 
 
