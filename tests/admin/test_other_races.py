@@ -17,7 +17,7 @@ from runners.models.race_role import Role
 from runners.rights.roles import races_of, seen_in_races
 from tests.admin.role_scene import Scene, make_viewer
 from tests.api.organisers.system import make_key
-from tests.factories.people import make_user
+from tests.factories.people import make_user, signed_in
 from tests.races.field import make_entry
 
 pytestmark = pytest.mark.django_db
@@ -37,8 +37,7 @@ def test_positions_of_other_times_and_of_runners_who_did_not_accept_stay_hidden(
     bob.save()
     Entry.objects.filter(pk=scene.entry.pk).update(accepted=False)
     assert not seen.all().exists()
-    client = Client()
-    client.force_login(owner)
+    client = signed_in(owner)
     desk = client.get(f"/admin/runners/race/{race.pk}/desk.json").json()
     assert [(row["fix"], row["phones"]) for row in desk["entries"]] == [(None, 0)]
     assert desk["sos"] == [] and "place" not in desk["entries"][0]
@@ -122,8 +121,7 @@ def test_who_has_tested_a_phone_is_shown_to_those_who_issue_tokens(
 
 def test_a_start_list_takes_no_runner_of_somebody_else(scene: Scene) -> None:
     owner = make_viewer("owner", scene.race)
-    client = Client()
-    client.force_login(owner)
+    client = signed_in(owner)
     file = SimpleUploadedFile("list.csv", b"bib,name,code\n9,Mine now,ann\n")
     page = f"/admin/runners/race/{scene.race.pk}/start-list/"
     response: Any = client.post(page, {"file": file})
@@ -134,8 +132,7 @@ def test_a_start_list_takes_no_runner_of_somebody_else(scene: Scene) -> None:
 
 
 def test_forms_offer_nothing_of_other_races(scene: Scene) -> None:
-    client = Client()
-    client.force_login(make_viewer("owner", scene.race))
+    client = signed_in(make_viewer("owner", scene.race))
     night = Race.objects.get(slug="night")
     night.waves.create(name="N", start=night.start)
     for model, field, path in (
@@ -163,8 +160,7 @@ def test_forms_offer_nothing_of_other_races(scene: Scene) -> None:
 def test_runners_who_are_also_in_races_of_others_are_not_managed(scene: Scene) -> None:
     owner, race = make_viewer("owner", scene.race), scene.race
     bob, night = scene.entry.runner, Race.objects.get(slug="night")
-    client = Client()
-    client.force_login(owner)
+    client = signed_in(owner)
     key = make_key(owner, scope="organiser")[1]
     list_page = f"/admin/runners/race/{race.pk}/start-list/"
     file_page = f"/admin/runners/race/{race.pk}/entries/{scene.entry.pk}/file/"
@@ -201,8 +197,7 @@ def test_runners_who_are_also_in_races_of_others_are_not_managed(scene: Scene) -
 def test_phones_are_swapped_in_the_time_and_between_runners_of_the_race(
     scene: Scene,
 ) -> None:
-    client = Client()
-    client.force_login(make_viewer("owner", scene.race))
+    client = signed_in(make_viewer("owner", scene.race))
     page = f"/admin/runners/race/{scene.race.pk}/desk/swap/"
     make_entry(scene.race, "dan", "2", pace=0.3)
     # Cat is in a different race of the same owner.
@@ -218,8 +213,7 @@ def test_phones_are_swapped_in_the_time_and_between_runners_of_the_race(
 def test_a_call_for_help_is_shown_where_the_runner_is_now(scene: Scene) -> None:
     """A runner of two clubs calls during the race of one."""
     owner = make_viewer("owner", scene.race)
-    client = Client()
-    client.force_login(owner)
+    client = signed_in(owner)
     page = f"/admin/runners/race/{scene.race.pk}/desk.json"
     assert len(client.get(page).json()["sos"]) == 1
     night = Race.objects.get(slug="night")

@@ -20,7 +20,7 @@ from runners.models.race_role import InvitationQuerySet, Role
 from runners.notifying.inviting import invitation_accept, invitations_of
 from runners.notifying.suppression import address_suppress
 from runners.units.errors import CodedError
-from tests.factories.people import make_user
+from tests.factories.people import make_user, signed_in
 from tests.races.field import make_race
 
 pytestmark = pytest.mark.django_db
@@ -44,9 +44,7 @@ def page(race: Race) -> str:
 
 @pytest.fixture
 def office(owner: User, race: Race) -> Client:
-    client = Client()
-    client.force_login(User.objects.get(pk=owner.pk))
-    return client
+    return signed_in(User.objects.get(pk=owner.pk))
 
 
 def post(office: Client, page: str, **fields: Any) -> str:
@@ -62,12 +60,6 @@ def link_in_mail() -> str:
     found = re.search(r"/invitations/\S+/", str(mail.outbox[-1].body))
     assert found
     return found[0]
-
-
-def signed_in(account: User) -> Client:
-    client = Client()
-    client.force_login(User.objects.get(pk=account.pk))
-    return client
 
 
 def answer(account: User, chosen: str) -> Client:
@@ -171,8 +163,7 @@ def test_an_invitation_is_accepted_once_with_a_new_account(
     assert roles()["tim"] == "timing"
     assert not Invitation.objects.exists()
 
-    second = Client()
-    second.force_login(make_user("eve"))
+    second = signed_in(make_user("eve"))
     for response in (second.get(link), second.post(link)):
         assert response.status_code == 404
         assert "This invitation does not work" in response.text
@@ -182,8 +173,7 @@ def test_an_invitation_is_accepted_once_with_a_new_account(
 def test_an_ended_withdrawn_or_replaced_invitation_gives_nothing(
     office: Client, page: str
 ) -> None:
-    guest = Client()
-    guest.force_login(make_user("tim"))
+    guest = signed_in(make_user("tim"))
     invite(office, page)
     first = link_in_mail()
     invite(office, page, role="medic")
@@ -231,8 +221,7 @@ def test_a_username_that_is_taken_after_the_invitation_gives_nothing(
     office: Client, page: str
 ) -> None:
     invite(office, page, "anna")
-    guest = Client()
-    guest.force_login(make_user("anna"))
+    guest = signed_in(make_user("anna"))
     assert "Invitations" not in guest.get("/me/new/").text
     answer = f"/me/invitations/{Invitation.objects.get().pk}/"
     assert guest.post(answer, {"answer": "accept"}).status_code == 404
@@ -243,8 +232,7 @@ def test_a_username_that_is_taken_after_the_invitation_gives_nothing(
 def test_an_invitation_by_username_is_refused_or_ends_with_the_inviter(
     office: Client, page: str, owner: User
 ) -> None:
-    guest = Client()
-    guest.force_login(make_user("anna"))
+    guest = signed_in(make_user("anna"))
     invite(office, page, "anna")
     answer = f"/me/invitations/{Invitation.objects.get().pk}/"
     assert "Your role: Timing." in guest.get("/me/new/").text
@@ -325,8 +313,7 @@ def test_an_invitation_by_a_former_owner_gives_nothing(
     invite(office, page, "anna", role="owner")
     accept(anna)
     post(office, page, held=owner.race_roles.get().pk, role="office")
-    guest = Client()
-    guest.force_login(make_user("tim"))
+    guest = signed_in(make_user("tim"))
     link = link_in_mail()
     assert guest.get(link).status_code == guest.post(link).status_code == 404
     with pytest.raises(CodedError):

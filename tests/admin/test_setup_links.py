@@ -13,7 +13,7 @@ from django.core.mail import EmailMessage
 from django.test import Client
 from django.utils import timezone
 
-from runners.models import Entry, Phone, Race, RaceRole, Runner, RunnerToken
+from runners.models import Entry, Phone, Race, Runner, RunnerToken
 from runners.models.race_role import Role
 from runners.notifying import setup_links
 from runners.notifying.suppression import address_suppress
@@ -22,7 +22,7 @@ from runners.rights.roles import role_set
 from runners.rights.token_lookup import find_token
 from runners.startlist.importing import start_list_import
 from runners.startlist.spreadsheet import read_start_list
-from tests.factories.people import make_user
+from tests.factories.people import make_user, signed_in
 from tests.races.field import make_race
 
 pytestmark = pytest.mark.django_db
@@ -44,13 +44,7 @@ def page(race: Race) -> str:
 
 @pytest.fixture
 def office(race: Race) -> Client:
-    return signed_in(race.roles.get())
-
-
-def signed_in(held: RaceRole) -> Client:
-    client = Client()
-    client.force_login(held.user)
-    return client
+    return signed_in(race.roles.get().user)
 
 
 def enter(race: Race, text: str = LIST) -> Any:
@@ -289,7 +283,7 @@ def test_addresses_are_shown_to_those_who_issue_tokens_only(race: Race) -> None:
     for role in Role:
         user = make_user(f"a {role}")
         role_set(race=race, user=user, role=role)
-        client = signed_in(race.roles.get(user=user))
+        client = signed_in(user)
         issues = role in (Role.OWNER, Role.OFFICE)
         assert ("ann@runs.example" in client.get(export).text) == issues
         for page in ("setup-links/", "setup-links.csv"):

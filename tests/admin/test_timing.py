@@ -38,6 +38,7 @@ from runners.timing.storage import (
 )
 from runners.units.earth import METRES_PER_DEGREE
 from tests.admin.test_races import form as race_form
+from tests.factories.people import signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -155,8 +156,7 @@ def test_a_gunshot_is_set_by_whoever_may_edit_the_race(
     passings_store(race=race, source=Passing.Source.MYLAPS, reads=[read])
     timer = User.objects.create_user("timer")
     role_set(race=race, user=timer, role=Role.TIMING)
-    client = Client()
-    client.force_login(timer)
+    client = signed_in(timer)
     page = f"/admin/runners/race/{race.pk}/timing/"
     marker = Passing.objects.get(state="marker").pk
     seen = client.get(page).text

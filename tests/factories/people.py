@@ -70,11 +70,16 @@ def make_office(password: str | None = None) -> User:
     return User.objects.create_superuser("office", password=password)
 
 
+def signed_in(user: User) -> Client:
+    """Return a client in which a user is signed in."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
 def make_session(user: User) -> str:
     """Sign a user in; return the session cookie."""
-    browser = Client()
-    browser.force_login(user)
-    return browser.cookies[settings.SESSION_COOKIE_NAME].value
+    return signed_in(user).cookies[settings.SESSION_COOKIE_NAME].value
 
 
 def end_session(cookie: str) -> None:

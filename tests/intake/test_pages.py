@@ -13,6 +13,7 @@ from django.utils import timezone
 from runners.intake.setup import PHONE_APPS
 from runners.models import Phone, Runner, RunnerToken
 from runners.models.runner import token_digest
+from tests.factories.people import signed_in
 
 PAGE = "/runners/bob/phones/"
 
@@ -25,9 +26,7 @@ def bob(db: None) -> Runner:
 
 @pytest.fixture
 def bob_client(bob: Runner) -> Client:
-    client = Client()
-    client.force_login(User.objects.get(username="bob"))
-    return client
+    return signed_in(User.objects.get(username="bob"))
 
 
 def test_an_anonymous_visitor_must_sign_in(bob: Runner, client: Client) -> None:

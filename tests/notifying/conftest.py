@@ -15,6 +15,7 @@ from runners.models import Checkpoint, Entry, Race, Runner, Subscription
 from runners.models.news import Kind
 from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
+from tests.factories.people import signed_in
 from tests.notifying.news import PassTen, passed, send_all
 from tests.notifying.push import Browser, PushService, push_service
 
@@ -119,6 +120,4 @@ def bobs(bob: Runner, alice: User) -> Client:
     bob.account = User.objects.create_user("bobs-account")
     bob.save()
     bob.followers.create(user=alice, status="accepted")
-    client = Client()
-    client.force_login(bob.account)
-    return client
+    return signed_in(bob.account)

@@ -18,6 +18,7 @@ from runners.notifying.webpush import decode
 from runners.positions.storage import StatusChange, write_rows
 from runners.quotas import network_of
 from runners.units.clock import milliseconds
+from tests.factories.people import signed_in
 from tests.notifying.push import Browser, PushService
 
 pytestmark = pytest.mark.django_db
@@ -35,9 +36,7 @@ def choose(client: Client, **choice: Any) -> Any:
 
 @pytest.fixture
 def alice_client(alice: User) -> Client:
-    client = Client()
-    client.force_login(alice)
-    return client
+    return signed_in(alice)
 
 
 @pytest.fixture
@@ -329,8 +328,7 @@ def test_the_page_lists_and_stops_own_alerts(
     assert "Firefox, Android" in page and "Bob" in page
     alert = Alert.objects.get()
 
-    charlie = Client()
-    charlie.force_login(User.objects.create_user("charlie"))
+    charlie = signed_in(User.objects.create_user("charlie"))
     for path in (f"alerts/{alert.pk}/stop", f"{alert.subscription_id}/stop"):
         assert charlie.post(f"/me/notifications/{path}/").status_code == 404
         assert Client().post(f"/me/notifications/{path}/").status_code == 302

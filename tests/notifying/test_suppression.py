@@ -14,6 +14,7 @@ from runners.notifying import suppression
 from runners.notifying.subscribing import address_add
 from runners.notifying.suppression import check_first_mail
 from runners.units.errors import CodedError
+from tests.factories.people import signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -25,8 +26,7 @@ def add_account_address(user: User, email: str) -> str:
     """Add an address to an account by its page; return the next page."""
     user.set_password(PASSWORD)
     user.save()
-    client = Client()
-    client.force_login(user)
+    client = signed_in(user)
     fields = {"email": email, "action_add": ""}
     confirm = client.post("/account/mail/", fields).headers["Location"]
     return client.post(confirm, {"password": PASSWORD}, follow=True).text
@@ -82,8 +82,7 @@ def test_a_bounced_address_is_suppressed_by_a_command_and_found_by_the_office(
     with pytest.raises(CommandError, match="not a mail address"):
         call_command("suppress_address", "gone")
 
-    office = Client()
-    office.force_login(User.objects.create_superuser("office"))
+    office = signed_in(User.objects.create_superuser("office"))
     found = office.get("/admin/runners/suppressedaddress/?q=gone@example.org")
     assert "1 suppressed address" in found.text
 

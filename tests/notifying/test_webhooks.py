@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
@@ -41,6 +40,7 @@ from runners.startlist.importing import start_list_import
 from runners.timing.reads import read_of
 from runners.timing.storage import passings_store
 from runners.units.clock import milliseconds
+from tests.factories.people import signed_in
 from tests.notifying.news import passed
 from tests.notifying.push import SILENT, Post, PushService
 from tests.waiting import PATIENCE_S, wait_until
@@ -165,8 +165,7 @@ def test_a_changed_entry_is_a_message_with_what_it_is_now(
     assert entry.wave == wave
     spread()
     entry_mark(entry=entry, status=Entry.Status.REGISTERED)
-    office = Client()
-    office.force_login(User.objects.create_superuser("office"))
+    office = signed_in(User.objects.create_superuser("office"))
     form = {"bib": "18", "status": "registered", "category": "W40"} | {
         f"splits-{name}_FORMS": 0 for name in ("TOTAL", "INITIAL")
     }
@@ -355,8 +354,7 @@ def test_an_organiser_makes_a_webhook_and_sends_a_message_again(
 ) -> None:
     permit(organiser, "add_webhook", "change_webhook", "view_webhook")
     permit(organiser, "view_webhookmessage", "change_race")
-    client = Client()
-    client.force_login(organiser)
+    client = signed_in(organiser)
     made = client.post(
         "/admin/runners/webhook/add/",
         {"name": "Club", "url": f"{service.url}/club", "race": race.pk},
@@ -385,8 +383,7 @@ def test_an_address_that_is_not_public_is_refused_with_the_reason(
     organiser: User, race: Race, settings: Settings
 ) -> None:
     permit(organiser, "add_webhook", "change_webhook", "view_webhook", "change_race")
-    client = Client()
-    client.force_login(organiser)
+    client = signed_in(organiser)
     response = client.post(
         "/admin/runners/webhook/add/",
         {"name": "Club", "url": "https://10.0.0.7/", "race": race.pk},

@@ -9,6 +9,7 @@ from django.test import Client
 from runners.models import Runner
 from runners.views import topic_data
 from runners.views.races import listing
+from tests.factories.people import signed_in
 
 PASSWORD = "a long walk by the river"
 
@@ -32,16 +33,12 @@ def charlie(db: None) -> User:
 
 @pytest.fixture
 def alice_client(alice: User) -> Client:
-    client = Client()
-    client.force_login(alice)
-    return client
+    return signed_in(alice)
 
 
 @pytest.fixture
 def charlie_client(charlie: User) -> Client:
-    client = Client()
-    client.force_login(charlie)
-    return client
+    return signed_in(charlie)
 
 
 @pytest.fixture
@@ -59,9 +56,7 @@ def bob_client(bobs_account: User, bob: Runner) -> Client:
     """The client of Bob, who runs, signed in."""
     bob.account = bobs_account
     bob.save()
-    client = Client()
-    client.force_login(bobs_account)
-    return client
+    return signed_in(bobs_account)
 
 
 @pytest.fixture

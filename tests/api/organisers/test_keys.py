@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
 
 from runners.api import access
 from runners.models import ApiKey
@@ -24,15 +23,14 @@ from tests.api.organisers.system import (
     refused,
     rows,
 )
-from tests.factories.people import make_office, make_user
+from tests.factories.people import make_office, make_user, signed_in
 from tests.races.field import make_entry, make_race
 
 
 def test_an_organiser_issues_a_key_which_is_shown_once_and_revokes_it(
     organiser: User, organisers_api: Document, caplog: pytest.LogCaptureFixture
 ) -> None:
-    office = Client()
-    office.force_login(organiser)
+    office = signed_in(organiser)
     caplog.set_level("INFO")
     form = {
         "name": "Timing",
@@ -64,8 +62,7 @@ def test_only_administrators_issue_keys_for_all_races_and_see_those_of_others(
     organiser: User,
 ) -> None:
     key, _ = make_key(make_office())
-    office = Client()
-    office.force_login(organiser)
+    office = signed_in(organiser)
     form = {"name": "All", "scope": "installation", "expires_at_0": "2099-01-01"}
     page = office.post("/admin/runners/apikey/add/", form | {"expires_at_1": "12:00"})
     assert "Select a valid choice" in page.text
