@@ -12,6 +12,7 @@ from runners.models import Runner
 from runners.positions.pipeline import Pipeline
 from runners.positions.recorder import Recorder
 from runners.positions.track import Publisher
+from tests.positions.followers import Follower
 
 
 @pytest.fixture
@@ -32,3 +33,10 @@ async def pipeline(transactional_db: None) -> AsyncIterator[Pipeline]:
     await pipeline.hub.close()
     database.close_connections()
     assert layer.groups == {}
+
+
+@pytest.fixture
+async def follower(pipeline: Pipeline, bob: Publisher) -> Follower:
+    follower = Follower()
+    await pipeline.hub.subscribe([bob.pk], follower)
+    return follower

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -10,16 +9,13 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from runners.live.encoding.frames import Frames
 from runners.live.events import (
     EventsLost,
-    LateFixes,
     LayerEvent,
     PositionAccepted,
     Probe,
     RunnerEvent,
 )
-from runners.live.websocket_framing import frame_text
 from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.positions import pipeline as accept_module
 from runners.positions import recorder as recorder_module
@@ -29,47 +25,8 @@ from runners.positions.storage import Change, Row
 from runners.positions.track import Publisher, Track
 from runners.positions.validation import FixError
 from runners.units.clock import milliseconds, now_ms
+from tests.positions.followers import Follower
 from tests.waiting import eventually, within
-
-
-class Follower:
-    """Records what the followers of a runner receive."""
-
-    def __init__(self) -> None:
-        self.events: list[Frames[RunnerEvent]] = []
-
-    def receive(self, frames: Frames[RunnerEvent]) -> None:
-        self.events.append(frames)
-
-    @property
-    def seed(self) -> list[Any]:
-        return [
-            json.loads(frame_text(e.for_seed())) for e in self.events if e.for_seed()
-        ]
-
-    @property
-    def rows(self) -> list[Any]:
-        return [
-            json.loads(e.for_typed())
-            for e in self.events
-            if isinstance(e.event, PositionAccepted) and e.for_typed()
-        ]
-
-    @property
-    def late(self) -> list[Any]:
-        return [
-            fix
-            for e in self.events
-            if isinstance(e.event, LateFixes)
-            for fix in json.loads(frame_text(e.for_typed()))["fixes"]
-        ]
-
-
-@pytest.fixture
-async def follower(pipeline: Pipeline, bob: Publisher) -> Follower:
-    follower = Follower()
-    await pipeline.hub.subscribe([bob.pk], follower)
-    return follower
 
 
 async def publish(

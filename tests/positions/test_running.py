@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,9 +12,7 @@ from msgspec.structs import replace
 from pytest_django import Settings
 
 from runners import database
-from runners.live.encoding.frames import Frames
-from runners.live.events import PositionAccepted, RunnerEvent, SplitPassed
-from runners.live.websocket_framing import frame_text
+from runners.live.events import PositionAccepted, SplitPassed
 from runners.models import Checkpoint, Entry, LatestPosition, Position, Race, Split
 from runners.positions import pipeline as pipeline_module
 from runners.positions.fix import Fix
@@ -25,6 +22,7 @@ from runners.positions.track import Publisher
 from runners.races.entries import entry_mark, splits_set
 from runners.snapshots.items import runner_items
 from runners.units.clock import now_ms
+from tests.positions.followers import Follower
 from tests.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,41 +31,6 @@ LAT = 48.0
 # Degrees of latitude per metre.
 METRE_DEGREES = 1 / 111_200
 SPEED_MPS = 4.0
-
-
-class Follower:
-    """Records what Bob's followers receive."""
-
-    def __init__(self) -> None:
-        self.events: list[Frames[RunnerEvent]] = []
-
-    def receive(self, frames: Frames[RunnerEvent]) -> None:
-        self.events.append(frames)
-
-    def published(self, kind: str) -> list[dict[str, Any]]:
-        frames = [
-            each.for_typed()
-            for each in self.events
-            if not isinstance(each.event, PositionAccepted) and each.for_typed()
-        ]
-        published = [json.loads(frame_text(frame)) for frame in frames]
-        return [event for event in published if event.get("kind") == kind]
-
-    @property
-    def progress(self) -> list[Any]:
-        rows = [
-            each.for_typed()
-            for each in self.events
-            if isinstance(each.event, PositionAccepted) and each.for_typed()
-        ]
-        return [json.loads(row)[6] for row in rows]
-
-
-@pytest.fixture
-async def follower(pipeline: Pipeline, bob: Publisher) -> Follower:
-    follower = Follower()
-    await pipeline.hub.subscribe([bob.pk], follower)
-    return follower
 
 
 @pytest.fixture
