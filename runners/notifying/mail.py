@@ -78,60 +78,45 @@ def news_mail(
 
 def confirmation_mail(subscription: Subscription) -> EmailMessage:
     """Build the mail that asks the owner of an address for confirmation."""
-    lines = (
+    return _letter(
+        subscription.email,
+        _("Emails about runners: is this your address?"),
         _("{user} on {site} wants to be notified about runners at this address."),
         _("If that is you, open this page and confirm:") + "\n{url}",
         _("If not, do nothing. You will not receive any other email."),
-    )
-    return _mail(
-        _("Emails about runners: is this your address?"),
-        "\n\n".join(lines).format(
-            user=subscription.user,
-            site=settings.PUBLIC_URL,
-            url=confirm_url(subscription),
-        ),
-        subscription.email,
+        user=subscription.user,
+        url=confirm_url(subscription),
     )
 
 
 def contact_mail(contact: Contact) -> EmailMessage:
     """Build the mail that asks a person to become a runner's contact."""
-    lines = (
+    return _letter(
+        contact.email,
+        _("A runner chose you as an emergency contact"),
         _(
             "{name} runs with {site} and chose this address. If they ever call for "
             "help, you would receive an email with their position."
         ),
         _("If you agree, open this page and confirm:") + "\n{url}",
         _("If not, do nothing. You will not receive any other email."),
-    )
-    return _mail(
-        _("A runner chose you as an emergency contact"),
-        "\n\n".join(lines).format(
-            name=contact.runner.name,
-            site=settings.PUBLIC_URL,
-            url=confirm_url(contact),
-        ),
-        contact.email,
+        name=contact.runner.name,
+        url=confirm_url(contact),
     )
 
 
 def invitation_mail(invitation: Invitation, plain: str) -> EmailMessage:
     """Build the mail that invites an address to a race office."""
-    lines = (
+    return _letter(
+        invitation.email,
+        _("An invitation to a race office"),
         _("{user} on {site} invites you to the race office of {race}, as: {role}."),
         _("Open this page within seven days to accept:") + "\n{url}",
         _("If you do not expect this, do nothing."),
-    )
-    return _mail(
-        _("An invitation to a race office"),
-        "\n\n".join(lines).format(
-            user=invitation.invited_by,
-            site=settings.PUBLIC_URL,
-            race=invitation.race,
-            role=Role(invitation.role).label,
-            url=settings.PUBLIC_URL + reverse("invitation", args=[plain]),
-        ),
-        invitation.email,
+        user=invitation.invited_by,
+        race=invitation.race,
+        role=Role(invitation.role).label,
+        url=settings.PUBLIC_URL + reverse("invitation", args=[plain]),
     )
 
 
@@ -139,7 +124,11 @@ def setup_mail(
     race: Race, entry: Entry, plain: str, connection: EmailConnection
 ) -> EmailMessage:
     """Build the mail with the link that makes a browser an entry's phone."""
-    lines = (
+    # After "#", which is sent to no server.
+    url = f"{settings.PUBLIC_URL}{reverse('browser_phone')}#token={plain}"
+    return _letter(
+        entry.mail,
+        _("Your link for the race"),
         _(
             "You are entered in {race} with the bib {bib}. On the phone that you will "
             "carry, open this link:"
@@ -150,14 +139,10 @@ def setup_mail(
             "sent, and stop it. Then you and the race office know that it works."
         ),
         _("Keep the link to yourself. It ends with the race."),
-    )
-    # After "#", which is sent to no server.
-    url = f"{settings.PUBLIC_URL}{reverse('browser_phone')}#token={plain}"
-    return _mail(
-        _("Your link for the race"),
-        "\n\n".join(lines).format(race=race, bib=entry.bib, url=url),
-        entry.mail,
-        connection,
+        connection=connection,
+        race=race,
+        bib=entry.bib,
+        url=url,
     )
 
 
@@ -177,8 +162,20 @@ def stop_line(address: str) -> str:
     )
 
 
+def _letter(
+    address: str,
+    subject: str,
+    *paragraphs: str,
+    connection: EmailConnection | None = None,
+    **values: object,
+) -> EmailMessage:
+    """Build a mail of paragraphs in which `{site}` and the names of values stand."""
+    text = "\n\n".join(paragraphs).format(site=settings.PUBLIC_URL, **values)
+    return _mail(subject, text, address, connection)
+
+
 def _mail(
-    subject: str, text: str, address: str, connection: EmailConnection | None = None
+    subject: str, text: str, address: str, connection: EmailConnection | None
 ) -> EmailMessage:
     return EmailMessage(
         subject=subject,

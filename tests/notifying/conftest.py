@@ -14,9 +14,9 @@ from pytest_django import Settings
 from runners.models import Checkpoint, Entry, Race, Runner, Subscription
 from runners.models.news import Kind
 from runners.notifying.notifier import Notifier
-from runners.notifying.subscribing import alerts_set, browser_subscribe
+from runners.notifying.subscribing import browser_subscribe
 from tests.factories.people import signed_in
-from tests.notifying.news import PassTen, passed, send_all
+from tests.notifying.news import PassTen, alert, passed, send_all
 from tests.notifying.push import Browser, PushService, push_service
 
 
@@ -98,9 +98,7 @@ def ten(race: Race) -> Checkpoint:
 @pytest.fixture
 def alerted(subscription: Subscription, entry: Entry) -> Subscription:
     """The subscription, to Bob's checkpoints."""
-    alerts_set(
-        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
-    )
+    alert(subscription, entry.runner, Kind.CHECKPOINT)
     return subscription
 
 

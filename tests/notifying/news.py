@@ -7,12 +7,19 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from runners.models import Checkpoint, Entry
+from runners.models import Checkpoint, Entry, Runner, Subscription
+from runners.models.news import KINDS, Kind
 from runners.notifying.notifier import Notifier
+from runners.notifying.subscribing import alerts_set
 from runners.positions.storage import SplitChange, write_rows
 from runners.units.clock import milliseconds
 
 PassTen = Callable[..., None]
+
+
+def alert(subscription: Subscription, runner: Runner, *kinds: Kind) -> None:
+    """Subscribe to news of a runner: to these kinds, or to all."""
+    alerts_set(subscription=subscription, runners=[runner], kinds=kinds or KINDS)
 
 
 def passed(

@@ -20,10 +20,10 @@ from runners.models.news import Kind
 from runners.notifying import account_mails, mail_server
 from runners.notifying.notifier import MAX_FAILURES, Notifier
 from runners.notifying.sos import Call, contact_add, sos_store
-from runners.notifying.subscribing import address_add, address_confirm, alerts_set
+from runners.notifying.subscribing import address_add, address_confirm
 from runners.positions.fix import Fix
 from runners.units.clock import milliseconds
-from tests.notifying.news import passed
+from tests.notifying.news import alert, passed
 from tests.notifying.push import Browser, PushService
 
 pytestmark = pytest.mark.django_db
@@ -57,7 +57,7 @@ def address(alice: User, bob: Runner) -> Subscription:
     """Alice's address, subscribed to Bob's checkpoints."""
     subscription = address_add(user=alice, email="alice@example.org", language="de")
     address_confirm(recipient=subscription)
-    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.CHECKPOINT])
+    alert(subscription, bob, Kind.CHECKPOINT)
     return subscription
 
 

@@ -18,14 +18,14 @@ from runners.models import (
     Runner,
     Subscription,
 )
-from runners.models.news import KINDS, Kind
+from runners.models.news import Kind
 from runners.notifying import webpush
 from runners.notifying.deliveries import record_states
 from runners.notifying.notifier import Notifier
-from runners.notifying.subscribing import alerts_set, browser_subscribe
+from runners.notifying.subscribing import browser_subscribe
 from runners.positions.storage import SplitChange, StatusChange, write_rows
 from runners.units.clock import milliseconds
-from tests.notifying.news import PassTen, passed, send_all
+from tests.notifying.news import PassTen, alert, passed, send_all
 from tests.notifying.push import Browser, PushService, claims_of, push_service
 
 pytestmark = pytest.mark.django_db
@@ -71,11 +71,7 @@ def test_the_signature_names_the_push_service(
             language="en",
         )
         for each in (subscription, other_subscription):
-            alerts_set(
-                subscription=each,
-                runners=[entry.runner],
-                kinds=[Kind.CHECKPOINT],
-            )
+            alert(each, entry.runner, Kind.CHECKPOINT)
         pass_ten()
         audiences = [
             [claims_of(post.headers)["aud"] for post in each.posts]
@@ -104,7 +100,7 @@ def test_a_split_that_is_stored_twice_is_notified_once(
     entry: Entry,
     pass_ten: PassTen,
 ) -> None:
-    alerts_set(subscription=subscription, runners=[entry.runner], kinds=list(KINDS))
+    alert(subscription, entry.runner)
     for _ in range(2):
         pass_ten()
     assert len(service.posts) == 1
@@ -118,7 +114,7 @@ def test_start_and_finish_are_separate_notifications(
     entry: Entry,
     race: Race,
 ) -> None:
-    alerts_set(subscription=subscription, runners=[entry.runner], kinds=list(KINDS))
+    alert(subscription, entry.runner)
     line = Checkpoint.objects.create(
         race=race, name="Finish", distance=21_097, kind=Checkpoint.Kind.FINISH
     )
@@ -158,7 +154,7 @@ def test_a_start_is_news_for_15_minutes_and_a_finish_for_two_hours(
     finished: int | None,
     titles: list[str],
 ) -> None:
-    alerts_set(subscription=subscription, runners=[entry.runner], kinds=list(KINDS))
+    alert(subscription, entry.runner)
     now = milliseconds(timezone.now())
     at = finished and now - finished * 60_000
     status = "started" if at is None else "finished"
@@ -179,7 +175,7 @@ def test_only_chosen_kinds_are_notified(
     entry: Entry,
     pass_ten: PassTen,
 ) -> None:
-    alerts_set(subscription=subscription, runners=[entry.runner], kinds=[Kind.FINISH])
+    alert(subscription, entry.runner, Kind.FINISH)
     pass_ten()
     assert service.posts == []
 
@@ -216,7 +212,7 @@ def test_a_silence_is_notified_once(
     service: PushService,
     entry: Entry,
 ) -> None:
-    alerts_set(subscription=subscription, runners=[entry.runner], kinds=[Kind.SILENCE])
+    alert(subscription, entry.runner, Kind.SILENCE)
     set_silent(entry.runner, minutes=9)
     send_all(Notifier())
     assert service.posts == []
@@ -233,7 +229,7 @@ def test_a_runner_who_stopped_sharing_is_not_silent(entry: Entry, why: str) -> N
     subscription = Subscription.objects.create(
         endpoint="https://push.example.org/1", digest="1", confirmed_at=timezone.now()
     )
-    alerts_set(subscription=subscription, runners=[entry.runner], kinds=[Kind.SILENCE])
+    alert(subscription, entry.runner, Kind.SILENCE)
     set_silent(entry.runner, minutes=11)
     if why == "paused":
         entry.runner.pauses.create(started_at=timezone.now())

@@ -12,10 +12,10 @@ from runners.models import Checkpoint, Delivery, Entry, Subscription
 from runners.models.news import Kind
 from runners.notifying.deliveries import spread
 from runners.notifying.notifier import Notifier
-from runners.notifying.subscribing import alerts_set, browser_subscribe
+from runners.notifying.subscribing import browser_subscribe
 from runners.positions.storage import SplitChange, write_rows
 from runners.units.clock import milliseconds
-from tests.notifying.news import passed, send_all
+from tests.notifying.news import alert, passed, send_all
 from tests.notifying.push import PushService
 from tests.waiting import wait_until
 
@@ -81,9 +81,7 @@ def test_two_processes_send_each_notification_once(
         subscription = browser_subscribe(
             push=browser.subscription, user=None, session="", device="", language="en"
         )
-        alerts_set(
-            subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
-        )
+        alert(subscription, entry.runner, Kind.CHECKPOINT)
     processes = [Notifier(), Notifier()]
     for process in processes:
         process.start()

@@ -18,13 +18,13 @@ from runners.models import (
     ShareLink,
     Subscription,
 )
-from runners.models.news import KINDS, Kind
+from runners.models.news import Kind
 from runners.notifying.deliveries import spread
 from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.positions.storage import StatusChange, write_rows
 from runners.units.clock import milliseconds
-from tests.notifying.news import PassTen, passed, send_all
+from tests.notifying.news import PassTen, alert, passed, send_all
 from tests.notifying.push import Browser, PushService
 
 pytestmark = pytest.mark.django_db
@@ -46,7 +46,7 @@ def test_a_subscriber_who_lost_the_right_is_not_notified(
     subscription = browser_subscribe(
         push=browser.subscription, user=alice, session="", device="", language="en"
     )
-    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.CHECKPOINT])
+    alert(subscription, bob, Kind.CHECKPOINT)
     pass_ten()
     assert len(service.posts) == 1
 
@@ -91,7 +91,7 @@ def test_an_unlisted_race_is_not_named(
 ) -> None:
     race.visibility = Race.Visibility.LINK
     race.save()
-    alerts_set(subscription=subscription, runners=[entry.runner], kinds=list(KINDS))
+    alert(subscription, entry.runner)
     passed(entry, ten)
     now = milliseconds(timezone.now())
     write_rows((), [StatusChange(entry.pk, "started", now, None)])

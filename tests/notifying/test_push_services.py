@@ -20,10 +20,9 @@ from runners.notifying.notifier import (
 )
 from runners.notifying.push_services import AWAY_AFTER
 from runners.notifying.sos import Call, sos_store
-from runners.notifying.subscribing import alerts_set
 from runners.positions.storage import SplitChange, write_rows
 from runners.units.clock import milliseconds
-from tests.notifying.news import PassTen, passed, send_all
+from tests.notifying.news import PassTen, alert, passed, send_all
 from tests.notifying.push import SILENT, PushService
 
 pytestmark = pytest.mark.django_db
@@ -58,9 +57,7 @@ def test_a_subscription_at_a_private_address_is_deleted_in_production(
     host: str,
 ) -> None:
     settings.SPECTATE_PUSH_LOCAL = False
-    alerts_set(
-        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
-    )
+    alert(subscription, entry.runner, Kind.CHECKPOINT)
     Subscription.objects.update(endpoint=f"https://{host}/push")
     pass_ten()
     # Refused before connecting: a failed connection would be retried.
@@ -108,7 +105,7 @@ def test_a_call_for_help_is_retried_for_hours_every_few_minutes(
     notifier: Notifier,
     bob: Runner,
 ) -> None:
-    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.SOS])
+    alert(subscription, bob, Kind.SOS)
     now = timezone.now()
     sos = Sos.objects.create(runner=bob, key="one", called_at=now)
     News.objects.create(
@@ -180,9 +177,7 @@ def test_one_silent_endpoint_does_not_delay_its_whole_service(
     pass_ten: PassTen,
 ) -> None:
     """The endpoint of a stranger may be at the same service."""
-    alerts_set(
-        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
-    )
+    alert(subscription, entry.runner, Kind.CHECKPOINT)
     notifier.push_turn()
     notifier._push_services._silent[urlsplit(service.url).netloc] = {
         subscription.pk + 1
@@ -204,11 +199,7 @@ def test_a_service_that_does_not_respond_is_skipped_except_for_calls_for_help(
     entry: Entry,
     pass_ten: PassTen,
 ) -> None:
-    alerts_set(
-        subscription=subscription,
-        runners=[entry.runner],
-        kinds=[Kind.CHECKPOINT, Kind.SOS],
-    )
+    alert(subscription, entry.runner, Kind.CHECKPOINT, Kind.SOS)
     notifier.push_turn()
     host = urlsplit(service.url).netloc
     notifier._push_services._silent[host] = {
@@ -237,11 +228,7 @@ def test_calls_for_help_do_not_wait_for_other_pushes(
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(
-        subscription=subscription,
-        runners=[entry.runner],
-        kinds=[Kind.CHECKPOINT, Kind.SOS],
-    )
+    alert(subscription, entry.runner, Kind.CHECKPOINT, Kind.SOS)
     passed(entry, ten)
     sos_store(
         runner=entry.runner_id,

@@ -22,7 +22,7 @@ from runners.models import (
     Sos,
     Subscription,
 )
-from runners.models.news import KINDS, Kind
+from runners.models.news import Kind
 from runners.models.race_role import Role
 from runners.notifying.deliveries import spread
 from runners.notifying.notifier import Notifier
@@ -30,12 +30,12 @@ from runners.notifying.sos import MAX_NOTIFIED_CALLS, contact_add, sos_store
 from runners.notifying.subscribing import (
     address_add,
     address_confirm,
-    alerts_set,
     browser_subscribe,
 )
 from runners.positions.retention import prune
 from runners.preferences.runner_settings import positions_erase, zone_add
 from tests.notifying.calls import LAT, LNG, call, send_all
+from tests.notifying.news import alert
 from tests.notifying.push import Browser, PushService
 
 pytestmark = pytest.mark.django_db
@@ -62,7 +62,7 @@ def test_contacts_receive_the_position_and_followers_do_not(
     )
     contact_add(runner=bob, email="", user=alice, language="en")
     mailoutbox.clear()
-    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.SOS])
+    alert(subscription, bob, Kind.SOS)
     # Zones and pauses do not hide the position from contacts.
     zone_add(runner=bob, name="Home", lat=LAT, lng=LNG, radius=500)
     bob.pauses.create(started_at=timezone.now())
@@ -117,7 +117,7 @@ def test_a_follower_who_is_a_contact_too_is_notified_once_with_the_position(
     subscription = browser_subscribe(
         push=alices.subscription, user=alice, session="", device="", language="en"
     )
-    alerts_set(subscription=subscription, runners=[entry.runner], kinds=[Kind.SOS])
+    alert(subscription, entry.runner, Kind.SOS)
     contact_add(runner=entry.runner, email="", user=alice, language="en")
     sos_store(runner=entry.runner.pk, call=call())
     send_all(notifier)
@@ -170,7 +170,7 @@ def test_a_call_is_mailed_to_confirmed_addresses_only(
     if role == "contact":
         contact_add(runner=bob, email="", user=alice, language="en")
     else:
-        alerts_set(subscription=address, runners=[bob], kinds=[Kind.SOS])
+        alert(address, bob, Kind.SOS)
     mailoutbox.clear()
 
     sos_store(runner=bob.pk, call=call("before"))
@@ -201,7 +201,7 @@ def test_a_call_is_not_sent_to_a_deactivated_account(
     if role == "contact":
         contact_add(runner=bob, email="", user=alice, language="en")
     else:
-        alerts_set(subscription=browser, runners=[bob], kinds=[Kind.SOS])
+        alert(browser, bob, Kind.SOS)
     # The delivery was queued while the account was active, and is due after its
     # deactivation.
     sos_store(runner=bob.pk, call=call("queued"))
@@ -220,7 +220,7 @@ def test_a_call_is_not_sent_to_a_deactivated_account(
 def test_a_repeated_call_only_updates_the_position(
     bob: Runner, subscription: Subscription, service: PushService, notifier: Notifier
 ) -> None:
-    alerts_set(subscription=subscription, runners=[bob], kinds=list(KINDS))
+    alert(subscription, bob)
     sos_store(runner=bob.pk, call=call(lat=None))
     sos_store(runner=bob.pk, call=call(lat=53.1))
     sos_store(runner=bob.pk, call=call(lat=53.0, seconds=-60))
@@ -236,7 +236,7 @@ def test_taking_a_call_back_is_sent_to_all_recipients(
     service: PushService,
     notifier: Notifier,
 ) -> None:
-    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.SOS])
+    alert(subscription, bob, Kind.SOS)
     sos_store(runner=bob.pk, call=call())
     for _ in range(2):
         sos_store(runner=bob.pk, call=call(fine=True))
@@ -249,7 +249,7 @@ def test_taking_a_call_back_is_sent_to_all_recipients(
 def test_a_call_that_was_taken_back_before_sending_is_not_sent(
     bob: Runner, subscription: Subscription, service: PushService, notifier: Notifier
 ) -> None:
-    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.SOS])
+    alert(subscription, bob, Kind.SOS)
     sos_store(runner=bob.pk, call=call(fine=True))
     send_all(notifier)
     assert service.posts == []
@@ -263,7 +263,7 @@ def test_a_call_that_arrives_hours_late_is_sent(
     service: PushService,
     notifier: Notifier,
 ) -> None:
-    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.SOS])
+    alert(subscription, bob, Kind.SOS)
     sos_store(runner=bob.pk, call=call(seconds=-3 * 3600))
     send_all(notifier)
     assert browser.read(service.posts[0].body)["title"] == "Bob calls for help"
@@ -272,7 +272,7 @@ def test_a_call_that_arrives_hours_late_is_sent(
 def test_further_calls_within_an_hour_reach_the_race_office_only(
     bob: Runner, subscription: Subscription, service: PushService, notifier: Notifier
 ) -> None:
-    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.SOS])
+    alert(subscription, bob, Kind.SOS)
     for number in range(MAX_NOTIFIED_CALLS + 2):
         sos_store(runner=bob.pk, call=call(str(number)))
     send_all(notifier)
@@ -283,7 +283,7 @@ def test_further_calls_within_an_hour_reach_the_race_office_only(
 def test_old_calls_do_not_count_against_new_ones(
     bob: Runner, subscription: Subscription, service: PushService, notifier: Notifier
 ) -> None:
-    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.SOS])
+    alert(subscription, bob, Kind.SOS)
     for number in range(MAX_NOTIFIED_CALLS):
         sos_store(runner=bob.pk, call=call(str(number)))
     Sos.objects.update(received_at=timezone.now() - timedelta(hours=2))
