@@ -3,10 +3,10 @@
 
 import { find, setAttribute, setText } from "../dom.js";
 import { liveness } from "../liveness.js";
+import { actButton, element } from "./elements.js";
 import { Calls } from "./sos.js";
 
 const EVERY_MS = 4000; // between two polls
-const SURE_MS = 4000; // for the second tap, which confirms
 const MINUTE_MS = 60_000;
 const LOW_BATTERY_PERCENT = 20;
 const COARSE_M = 50;
@@ -385,29 +385,13 @@ class DeskPage {
    * @param {number} entry @param {string} status
    */
   #act(entry, status) {
-    const button = /** @type {HTMLButtonElement} */ (element("button", `act ${status}`));
     const words = { dnf: "DNF", dns: "DNS", back: "Back in" }[status] ?? status;
-    button.type = "button";
-    button.textContent = words;
-    let sure = 0;
-    button.addEventListener("click", async () => {
-      if (performance.now() > sure) {
-        sure = performance.now() + SURE_MS;
-        button.textContent = `${words}?`;
-        button.classList.add("sure");
-        setTimeout(() => {
-          button.textContent = words;
-          button.classList.remove("sure");
-        }, SURE_MS);
-        return;
-      }
-      sure = 0;
+    return actButton(status, words, () => {
       const row = this.#desk?.entries.find(({ id }) => id === entry);
       const back = row?.progress === null ? "registered" : "started";
       const wanted = status === "back" ? back : status;
-      await this.#post(this.#config.mark, { entry: String(entry), status: wanted });
+      this.#post(this.#config.mark, { entry: String(entry), status: wanted });
     });
-    return button;
   }
 
   /** @param {string} url @param {Record<string, string>} fields */
@@ -464,13 +448,6 @@ class DeskPage {
       if (button) button.hidden = hidden;
     }
   }
-}
-
-/** @param {string} tag @param {string} [name] */
-function element(tag, name) {
-  const made = document.createElement(tag);
-  if (name) made.className = name;
-  return made;
 }
 
 if (typeof document !== "undefined") new DeskPage();

@@ -1,6 +1,7 @@
 // Open calls for help, above all other parts of the desk.
 
 import { find, setAttribute, setText } from "../dom.js";
+import { actButton, element } from "./elements.js";
 
 /**
  * One call. Times are in ms, accuracy in metres, battery in per cent.
@@ -13,7 +14,6 @@ import { find, setAttribute, setText } from "../dom.js";
  */
 
 const LATE_MS = 60_000;
-const SURE_MS = 4000; // for the second tap, which confirms
 const TONE_HZ = 880;
 const TONE_FOR_S = 0.4;
 
@@ -122,26 +122,8 @@ export class Calls {
 
   /** @param {number} id @param {Act} act @param {string} words */
   #button(id, act, words) {
-    const button = /** @type {HTMLButtonElement} */ (element("button", `act ${act}`));
-    button.type = "button";
-    button.textContent = words;
-    let sure = 0;
-    button.addEventListener("click", () => {
-      // Acknowledging is harmless and takes one tap. Closing takes two.
-      if (act === "close" && performance.now() > sure) {
-        sure = performance.now() + SURE_MS;
-        button.textContent = `${words}?`;
-        button.classList.add("sure");
-        setTimeout(() => {
-          button.textContent = words;
-          button.classList.remove("sure");
-        }, SURE_MS);
-        return;
-      }
-      sure = 0;
-      this.#onAct?.(id, act);
-    });
-    return button;
+    // Acknowledging is harmless.
+    return actButton(act, words, () => this.#onAct?.(id, act), act === "seen");
   }
 
   /** @param {HTMLElement} item @param {Sos} sos @param {number} now */
@@ -159,11 +141,4 @@ export class Calls {
     const seen = /** @type {HTMLElement | null} */ (item.querySelector(".seen"));
     if (seen) seen.hidden = sos.seen !== null;
   }
-}
-
-/** @param {string} tag @param {string} name */
-function element(tag, name) {
-  const made = document.createElement(tag);
-  made.className = name;
-  return made;
 }
