@@ -1,6 +1,7 @@
 """Compare the progress of simulated runners with their true progress.
 
-    python -m bench.truth [--family judging] [--runs 10] [--cars 60] [--notes]
+    python -m bench.truth [--family judging] [--runs 10] [--cars 60] [--people 5]
+                          [--notes]
 
 Phones send every 1 s, 5 s, 30 s, 2 min and 10 min, for the same runs. The constants of
 progress were chosen on the seeds and the noise of the family "tuning". The family
@@ -9,6 +10,9 @@ progress were chosen on the seeds and the noise of the family "tuning". The fami
 below have the same for three baselines. "far" counts how often a runner is shown over
 500 m from the truth, and the row below it how often the stated uncertainty does not
 cover that. Runners astray are found after three times, which are the quartiles.
+
+A second table has people who stand at the start and never run, start late, or walk.
+Splits of those who stand are false ones.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from random import Random
 
 from bench.truth.baselines import Flat, hidden_markov, nearest, windowed
 from bench.truth.courses import COURSES, course_of
-from bench.truth.runs import EVENTS, GUN_MS, record, run_of
+from bench.truth.runs import EVENTS, GUN_MS, PEOPLE, record, run_of
 from bench.truth.score import Score
 from runners.races.course import Course
 from runners.races.progress import Guide, Mark
@@ -51,31 +55,34 @@ def measure(
     family: str,
     intervals: Sequence[int],
     *,
-    car: bool = False,
+    event: str = "",
     rivals: bool = True,
 ) -> None:
-    random = Random(f"{kind} {seed} {family} {car}")
+    """Add a run to the table. `event` is chosen at random unless it is given."""
+    name = f"{kind} {seed} {family} {event}"
+    random = Random(name)
     places = COURSES[kind](random)
     course = course_of(places)
-    event = "car" if car else random.choice(EVENTS)
+    event = event or random.choice(EVENTS)
     if kind == "track" and event in ("skip", "detour"):
         # A missing lap would not be detectable.
         event = "none"
     run = run_of(places, course, random, event)
     guide, flat = guide_of(course), Flat(course)
     for every in intervals:
-        dice = Random(f"{kind} {seed} {family} {car} {every}")
+        dice = Random(f"{name} {every}")
         recording = record(run, places, every, family, dice)
         fixes = recording.fixes
         others = {}
-        if rivals and not car:
+        if rivals and event != "car":
             others = {
                 "nearest": nearest(flat, fixes),
                 "windowed": windowed(flat, fixes, GUN_MS),
                 "HMM": hidden_markov(flat, fixes, GUN_MS, recording.sigma),
             }
-        name = f"{kind} {seed}{' car' if car else ''} {event} {every} s"
-        table.setdefault(every, Score()).add(run, recording, guide, others, name)
+        table.setdefault(every, Score()).add(
+            run, recording, guide, others, f"{kind} {seed} {event} {every} s"
+        )
 
 
 def main() -> None:
@@ -83,6 +90,9 @@ def main() -> None:
     parser.add_argument("--family", choices=FIRST_SEED, default="judging")
     parser.add_argument("--runs", type=int, default=6, help="per course")
     parser.add_argument("--cars", type=int, default=6, help="per course")
+    parser.add_argument(
+        "--people", type=int, default=0, help="of each of three other kinds, per course"
+    )
     parser.add_argument("--kind", choices=COURSES)
     parser.add_argument("--every", type=int, choices=INTERVALS_S)
     parser.add_argument("--first", type=int, default=0)
@@ -90,27 +100,34 @@ def main() -> None:
     parser.add_argument("--notes", action="store_true", help="print what failed")
     options = parser.parse_args()
     table: dict[int, Score] = {}
+    others: dict[int, Score] = {}
     first = FIRST_SEED[options.family] + options.first
     began = time.process_time()
     for kind in [options.kind] if options.kind else COURSES:
-        for seed in range(first, first + max(options.runs, options.cars)):
+        most = max(options.runs, options.cars, options.people)
+        for seed in range(first, first + most):
             wanted = [
                 every
                 for every in ([options.every] if options.every else INTERVALS_S)
                 if every > 1 or seed % EVERY_SECOND == 0 or options.every == 1
             ]
-            for car, count in ((False, options.runs), (True, options.cars)):
+            counts = {"": options.runs, "car": options.cars}
+            counts |= dict.fromkeys(PEOPLE, options.people)
+            for event, count in counts.items():
                 # There are no car rides on a track.
-                if seed < first + count and not (car and kind == "track"):
+                if seed < first + count and (event, kind) != ("car", "track"):
                     measure(
-                        *(table, kind, seed, options.family, wanted),
-                        car=car,
+                        others if event in PEOPLE else table,
+                        *(kind, seed, options.family, wanted),
+                        event=event,
                         rivals=not options.no_baselines,
                     )
-    show(table)
-    if options.notes:
-        for score in table.values():
-            print(*score.notes, sep="\n")
+    for scores in (table, others):
+        if scores:
+            show(scores)
+        if options.notes:
+            for score in scores.values():
+                print(*score.notes, sep="\n")
     print(f"{time.process_time() - began:.0f} s of CPU")
 
 

@@ -83,12 +83,16 @@ class Wander:
 
 
 EVENTS = ("none", "none", "wrong turn", "detour", "skip", "none")
+# Unlike others, these wait longer at the start (for ever, who stands) or walk.
+PEOPLE = ("stands", "starts late", "walks")
+STANDS_S = 7_200
 
 
 def run_of(places: list[Place], course: Course, random: Random, event: str) -> TrueRun:
-    """Run a course. `event` is a fault at a random place, or "car"."""
+    """Run a course. `event` is a fault at a random place, "car", or one of PEOPLE."""
     run = TrueRun(event)
-    pace = run.pace = random.uniform(2.0, 4.5)
+    pace = random.uniform(1.1, 1.7) if event == "walks" else random.uniform(2.0, 4.5)
+    run.pace = pace
     scale = course.distances[-1]
     line = np.array([0.0, *np.cumsum(np.hypot(*np.diff(np.array(places), axis=0).T))])
     line *= scale / line[-1]
@@ -111,12 +115,18 @@ def run_of(places: list[Place], course: Course, random: Random, event: str) -> T
 
     behind = -random.uniform(0, 40)
     delay = random.uniform(0, 40)
+    if event == "starts late":
+        delay = random.uniform(300, 1_800)
+    elif event == "stands":
+        delay = STANDS_S
     for _ in range(BEFORE_S + round(delay)):
         record(point(behind), behind)
+    if event == "stands":
+        return run
     form, slope = Wander(0.08, 400, random), Wander(0.12, 60, random)
     distance, rest = behind, 0.0
     at = random.uniform(0.2, 0.75) * scale
-    done = event == "none"
+    done = event in ("none", *PEOPLE)
     while distance < scale:
         if rest > 0:
             rest -= 1

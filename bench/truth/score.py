@@ -95,7 +95,10 @@ class Score:
     ) -> None:
         far = False
         for fix, one, distance in zip(fixes, shown, true, strict=True):
-            if not 0 < distance < end:
+            if distance <= 0:
+                far = self._note_far(fix, one, 0.0, far, name)
+                continue
+            if not distance < end:
                 continue
             self.fixes += 1
             if one.progress is None:
@@ -107,15 +110,23 @@ class Score:
                 self.stated.append(one.uncertainty)
                 self.one_sigma += error <= one.uncertainty
                 self.two_sigma += error <= 2 * one.uncertainty
-            was, far = far, error > FAR_M
-            if far and not was:
-                self.far += 1
-                self.far_unstated += error > 3 * (one.uncertainty or 0.0)
-                self.notes.append(
-                    f"{name}: {one.progress - distance:+.0f} m at {distance:.0f}, "
-                    f"t={(fix.t - GUN_MS) / 1000:.0f}, sigma {one.uncertainty}, "
-                    f"{one.state}"
-                )
+            far = self._note_far(fix, one, distance, far, name)
+
+    def _note_far(
+        self, fix: Fix, one: Traced, distance: float, was: bool, name: str
+    ) -> bool:
+        """Count the first of several fixes that are shown far from the truth."""
+        error = (one.progress or 0.0) - distance
+        far = abs(error) > FAR_M
+        if far and not was:
+            self.far += 1
+            self.far_unstated += abs(error) > 3 * (one.uncertainty or 0.0)
+            self.notes.append(
+                f"{name}: {error:+.0f} m at {distance:.0f}, "
+                f"t={(fix.t - GUN_MS) / 1000:.0f}, sigma {one.uncertainty}, "
+                f"{one.state}"
+            )
+        return far
 
     def _add_splits(
         self,
