@@ -27,6 +27,10 @@ NOISE_MEMORY_S = 90.0
 NOISE_MAX_DIVISOR = 2.0
 NOISE_MAX_FACTOR = 4.0
 NOISE_USUAL_M2 = 15.0**2
+# The errors of a phone that sends more rarely than every SLOW_S are not averaged often
+# enough to find out that it reports too small ones. They are at least SLOW_SIGMA_M.
+SLOW_S = 60.0
+SLOW_SIGMA_M = 8.0
 
 
 class Observation(NamedTuple):
@@ -68,6 +72,8 @@ def observe(line: Line, state: State, fix: Fix, here: Here) -> Observation:
 def _noise(state: State, here: Here) -> float:
     """Return the variance of each axis, from the reported and the averaged errors."""
     reported = here.sigma**2
+    if here.t - state.at > SLOW_S * 1000:
+        reported = max(reported, SLOW_SIGMA_M**2)
     if state.noise is None:
         return reported
     most = max(reported * NOISE_MAX_FACTOR, NOISE_USUAL_M2)
