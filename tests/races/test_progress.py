@@ -413,6 +413,28 @@ def test_the_progress_waits_while_a_fast_phone_is_beside_the_course() -> None:
     assert seen[-1].progress == pytest.approx(2_700, abs=100)
 
 
+def test_a_slow_phone_that_reports_too_small_errors_is_on_the_course() -> None:
+    aside = [0.0, 24.0, 22.0, 25.0, 23.0]
+    fixes = [at(600 * n, 1_800 * n, off) for n, off in enumerate(aside, start=1)]
+    _, seen = follow(guide(course((0, 0), (20_000, 0))), fixes)
+
+    shown = [one.progress for one in seen]
+    assert shown == pytest.approx([1_800 * n for n in range(1, 6)], abs=20)
+
+
+@pytest.mark.parametrize("waits", [1_253, 653])
+def test_a_late_start_seen_by_a_slow_phone_does_not_slow_a_runner_down(
+    waits: int,
+) -> None:
+    # Starts between two fixes, some minutes before the second.
+    fixes = [at(77, 0), at(653, 3), *[at(1_253, 0)] * (waits > 653)]
+    fixes += [at(s, 790 + 4.3 * (s - 1_808)) for s in range(1_808, 4_500, 600)]
+    state, seen = follow(guide(course((0, 0), (20_000, 0))), fixes)
+
+    assert state.status == "started"
+    assert seen[-1].progress == pytest.approx(790 + 4.3 * 2_400, abs=20)
+
+
 def test_a_silence_after_the_first_fix_does_not_slow_a_runner_down() -> None:
     line = course((0, 0), (8_500, 0), (0, 0))
     gun, *late = (

@@ -38,8 +38,10 @@ BACK_M = 100.0
 RUNNERS_TOP_SPEED_MPS = 12.5
 # The average over a minute is this much below the top speed.
 SPRINT_MPS = 6.2
-# The average over ten minutes is at most this much above the runner's own.
+# The average over ten minutes is at most this much above the runner's own, or this many
+# standard deviations of what is known of it.
 FASTER_MPS = 1.2
+FASTER_SIGMAS = 3.0
 # The uncertainty of a split, in standard deviations of the runner's position.
 DOUBT_SIGMAS = 2.5
 
@@ -107,17 +109,24 @@ def top_speed_of_a_minute(top_speed: float) -> float:
 
 
 def top_average(
-    usual: float, seconds: float, top_speed: float, faster: float = FASTER_MPS
+    pace: Pace, seconds: float, top_speed: float, share: float = 1.0
 ) -> float:
     """Return the highest average speed of a runner over some seconds, m/s.
 
-    Over ten minutes it is `faster` than the runner's own average.
+    `share` is that of the excess over the runner's own average.
+    """
+    faster = max(FASTER_MPS, FASTER_SIGMAS * pace.spread)
+    return _top_average(pace.usual + share * faster, seconds, top_speed)
+
+
+def _top_average(own: float, seconds: float, top_speed: float) -> float:
+    """Return the highest average speed over some seconds; `own` is that of ten minutes.
+
+    From one to ten minutes the limit falls linearly.
     """
     most = top_speed_of_a_minute(top_speed)
-    own = min(usual + faster, most)
-    # From one to ten minutes the limit falls linearly.
     part = min(max((seconds - 60) / 540, 0.0), 1.0)
-    return most + part * (own - most)
+    return most + part * (min(own, most) - most)
 
 
 def is_fast(metres: float, seconds: float, pace: Pace, top_speed: float) -> bool:
@@ -130,7 +139,7 @@ def is_fast(metres: float, seconds: float, pace: Pace, top_speed: float) -> bool
         usual + FASTEST_SIGMAS * spread,
         FASTEST_UNKNOWN_SHARE * usual_pace(top_speed),
     )
-    most = max(top_average(fastest, seconds, top_speed, faster=0.0), fastest)
+    most = max(_top_average(fastest, seconds, top_speed), fastest)
     return metres > most * seconds + FAST_SLACK_M
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from runners.races.progress.lost import lost_at
-from runners.races.progress.motion import FASTER_MPS, top_average
+from runners.races.progress.motion import Pace, top_average
 from runners.races.progress.state import Here, Hypothesis, State, Trail, metres_between
 from runners.races.splits import Node
 
@@ -37,7 +37,7 @@ def note_speed(
     here: Here,
     distance: float | None,
     certain: Node,
-    usual: float,
+    pace: Pace,
     top_speed: float,
     sure: bool,
 ) -> None:
@@ -53,8 +53,8 @@ def note_speed(
     # Standing still is no run: the time counts from the first fix at this place.
     known = [old for old in (fast, state.elsewhere) if old and _is_near(old, here)]
     there = now._replace(t=min((old.t for old in known), default=here.t))
-    faster = FASTER_MPS * (CONFIRMING_SHARE if fast else 1)
-    most = partial(top_average, usual, top_speed=top_speed, faster=faster)
+    share = CONFIRMING_SHARE if fast else 1.0
+    most = partial(top_average, pace, top_speed=top_speed, share=share)
     before = next((old for old in trail if _is_ride(old, there, most)), None)
     if before is None:
         state.fast = None
@@ -69,7 +69,7 @@ def note_speed(
         certain = Node(before.t, before.distance)
     state.rode, state.fast, state.certain = True, None, certain
     state.trail, state.stands = (now,), None
-    state.hypotheses = (lost_at(here.t, certain, usual, 0.0),)
+    state.hypotheses = (lost_at(here.t, certain, pace.usual, 0.0),)
 
 
 def note_arrival(state: State, best: Hypothesis, certain: Node, usual: float) -> None:

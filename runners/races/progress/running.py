@@ -95,7 +95,7 @@ class Running:
             now,
             seconds,
             pace,
-            (self._start, self._farthest(state, now, certain, usual)),
+            (self._start, self._farthest(state, now, certain, pace)),
         )
         note_beside(state, now, beside, 1.5 * usual * seconds)
         state.at, state.hypotheses = now.t, tuple(hypotheses)
@@ -105,7 +105,7 @@ class Running:
         sure = len(hypotheses) == 1 or self._is_sure(hypotheses)
         if state.fast and best.distance > self._finish - FINISH_AREA_M:
             note_arrival(state, best, certain, usual)
-        note_speed(state, now.here, along, certain, usual, self._top_speed, sure)
+        note_speed(state, now.here, along, certain, pace, self._top_speed, sure)
         best, certain = state.hypotheses[0], _certain(state)
         self._note_elsewhere(state, now.here, best)
         _note_stay(state, now.here, certain)
@@ -126,8 +126,8 @@ class Running:
         """Record the speed of a jump that a second fix has confirmed."""
         if state.status != "registered" and state.hypotheses:
             certain = _certain(state)
-            usual = self._pace(state, certain).usual
-            note_speed(state, held, None, certain, usual, self._top_speed, True)
+            pace = self._pace(state, certain)
+            note_speed(state, held, None, certain, pace, self._top_speed, True)
 
     def predicted(self, state: State) -> Seen:
         """Return the expected progress at the newest fix, ignoring its position."""
@@ -172,7 +172,7 @@ class Running:
         ]
 
     def _farthest(
-        self, state: State, now: Observation, certain: Node, usual: float
+        self, state: State, now: Observation, certain: Node, pace: Pace
     ) -> float:
         """Return the farthest distance that the runner may have reached, in metres.
 
@@ -182,7 +182,7 @@ class Running:
         if elsewhere is not None and _is_near(now.here, elsewhere):
             until = elsewhere.t
         since = max((until - certain.t) / 1000, 1.0)
-        reach = top_average(usual, since, self._top_speed) * since
+        reach = top_average(pace, since, self._top_speed) * since
         cut = CUT_M * max(1 - since / CUT_S, 0.1)
         return certain.distance + reach + cut + 2 * now.slack
 

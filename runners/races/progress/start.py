@@ -212,7 +212,12 @@ class Starting:
             else passing
             for passing in splits
         )
-        state.first = Node(round(line.t), self._start)
+        since_gun = (best.since - state.gun) / 1000
+        if (waiting and waiting.t > state.gun) or ahead < SLOWEST_MPS * since_gun:
+            # The runner waited, nobody knows for how long: their pace counts from here.
+            state.first = now
+        else:
+            state.first = Node(round(line.t), self._start)
         if waiting is not None:
             state.started = round(line.t)
         return Seen(now.distance, uncertainty, splits=splits)
