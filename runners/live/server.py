@@ -90,8 +90,9 @@ class TransportWriter:
 
     def write(self, frames: Sequence[bytes]) -> None:
         protocol = self._protocol
-        if protocol.conn.state is State.OPEN and not protocol.transport.is_closing():
-            protocol.transport.write(b"".join(frames))
+        transport = protocol.transport
+        if not protocol.close_sent and not transport.is_closing():
+            transport.write(b"".join(frames))
 
     def buffered(self) -> int:
         """Return the number of bytes in the transport's buffer."""
