@@ -1,6 +1,6 @@
 // Texts about a runner in a race.
 
-import { clockTime, distance, distanceWords, duration, hourAndMinute } from "./format.js";
+import { clockTime, distance, distanceWords, duration, minuteRange } from "./format.js";
 import { gettext, language } from "./language.js";
 import { FINAL, liveness } from "./liveness.js";
 import { metresBetween } from "./metres.js";
@@ -177,8 +177,7 @@ export function rangeWords({ earliest, latest }, now) {
  */
 export function finishWords({ name }, arrival) {
   if (!arrival?.earliest || !arrival.latest) return "";
-  const [from, to] = [hourAndMinute(arrival.earliest), hourAndMinute(arrival.latest)];
-  return `${name} ${from === to ? from : `${from}–${to}`}`;
+  return `${name} ${minuteRange(arrival.earliest, arrival.latest)}`;
 }
 
 /**

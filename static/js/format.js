@@ -114,7 +114,7 @@ export function duration(ms) {
  * @param {number} ms since the epoch
  */
 export function clockTime(ms) {
-  return clock(ms, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  return clock({ hour: HOUR, minute: "2-digit", second: "2-digit" }).format(ms);
 }
 
 /**
@@ -122,7 +122,17 @@ export function clockTime(ms) {
  * @param {number} ms
  */
 export function hourAndMinute(ms) {
-  return clock(ms, { hour: "2-digit", minute: "2-digit" });
+  return clock({ hour: HOUR, minute: "2-digit" }).format(ms);
+}
+
+/**
+ * Return a range of times of day as "13:41–13:48" or "1:41–1:48 PM", or one time if both
+ * are in the same minute.
+ * @param {number} from
+ * @param {number} to
+ */
+export function minuteRange(from, to) {
+  return clock({ hour: HOUR, minute: "2-digit" }).formatRange(from, to).replace(/\s*–\s*/, "–");
 }
 
 /**
@@ -130,23 +140,28 @@ export function hourAndMinute(ms) {
  * @param {number} ms
  */
 export function dayAndTime(ms) {
-  return clock(ms, { weekday: "long", day: "numeric", month: "long", hour: "2-digit", minute: "2-digit" });
+  const parts = /** @type {const} */ ({ weekday: "long", day: "numeric", month: "long" });
+  return clock({ ...parts, hour: HOUR, minute: "2-digit" }).format(ms);
 }
 
 // 24 h, unless the visitor's region is known to use 12 h.
 const HOURS = language === "en" ? "h23" : undefined;
+// Times of 12 h have no leading zero.
+const HOUR = new Intl.DateTimeFormat(language, { hour: "numeric", hourCycle: HOURS }).resolvedOptions().hour12
+  ? "numeric"
+  : "2-digit";
 /** @type {Map<string, Intl.DateTimeFormat>} making one takes longer than using it */
 const clocks = new Map();
 
-/** @param {number} ms @param {Intl.DateTimeFormatOptions} parts */
-function clock(ms, parts) {
+/** @param {Intl.DateTimeFormatOptions} parts */
+function clock(parts) {
   const key = `${Object.keys(parts)} ${zone()}`;
   let format = clocks.get(key);
   if (!format) {
     format = new Intl.DateTimeFormat(language, { ...parts, timeZone: zone(), hourCycle: HOURS });
     clocks.set(key, format);
   }
-  return format.format(ms);
+  return format;
 }
 
 /**

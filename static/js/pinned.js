@@ -3,7 +3,7 @@
 import { Callout } from "./callout.js";
 import { find, setText } from "./dom.js";
 import { rangeWords } from "./facts.js";
-import { clockTime, distanceWords, hourAndMinute, label } from "./format.js";
+import { clockTime, distanceWords, label, minuteRange } from "./format.js";
 import { gettext } from "./language.js";
 import { metresBetween } from "./metres.js";
 import { obstacle } from "./notify/push.js";
@@ -257,7 +257,7 @@ export class Pinned {
     const isExpected = arrival.status === "expected";
     const { earliest, latest, at } = arrival;
     const times = isExpected && earliest !== null && latest !== null
-      ? `${hourAndMinute(earliest)}–${hourAndMinute(latest)}`
+      ? minuteRange(earliest, latest)
       : at !== null ? clockTime(at) : "";
     return {
       who: many ? `${who}, ${distanceWords(arrival.distance)}` : who,
