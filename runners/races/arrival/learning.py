@@ -1,10 +1,10 @@
 """Learn the change of pace in the course of a race from results.
 
-The middle is a quantile regression (Koenker and Bassett, "Regression quantiles",
-Econometrica 46, 1978) by iteratively reweighted least squares, shrunk towards the
-previous coefficients. The spread is the mean size of the errors of held-out runners, to
-either side, as an exponential of the spread's terms. It is then scaled to cover the
-wanted share of them: conformal prediction with normalised residuals (Lei et al.,
+Both the middle and the ends of the range are quantile regressions (Koenker and Bassett,
+"Regression quantiles", Econometrica 46, 1978) by iteratively reweighted least squares,
+shrunk towards the previous coefficients. Those of the ends are of the logarithm of the
+errors of held-out runners, to either side. They are then scaled to cover the wanted
+share of them: conformal prediction with normalised residuals (Lei et al.,
 "Distribution-free predictive inference for regression", JASA 113, 2018). With several
 races each one in turn is held out, with one race, one half of its runners.
 """
@@ -47,17 +47,20 @@ WEIGHT = 0.36
 LEAST_WEIGHT = 1e-4
 SPREAD_WEIGHT = 1.0
 ROUNDS = 25
-# Logarithms of pace below which errors count as equal.
+# Logarithms of pace below which errors count as equal, and of errors.
 SMALL = 0.003
+SMALL_RATIO = 0.05
+# Errors to the other side are less than the end of the range, like this one.
+SMALLEST_ERROR = 0.001
 # `Prior.between` if only one race was learned from. Races differ in their ends: in two
 # marathons, each asked with what the other one taught, it has to grow like this.
-BETWEEN_RACES = 0.05
+BETWEEN_RACES = 0.07
 # Past results of a course end within this share of its length.
 FARTHEST_OFF = 0.05
-# The power of the pace with which ranges grow. It is 0.7 to 1.3 within a race, but a
-# slower field differs more from a faster one. 2 has the best coverage in a race not
-# learned from.
-SPREAD_BY_LEVEL = 2.0
+# The power of the pace with which ranges grow at the start of a race. It is less within
+# a race, but a slower field differs more from a faster one: this has the best coverage
+# in a race not learned from.
+SPREAD_BY_LEVEL = 3.0
 LEVEL = 4
 # Without results, runners keep their recent pace: y is a mean of the recent paces.
 KEPT = (0.7, 0.0, 0.0, 0.3, 0.0, 0.0)
@@ -203,49 +206,51 @@ def _middle(lessons: Lessons, before: Prior, weight: float) -> Floats:
     """Return the coefficients of the middle."""
     known = np.array(before.middle)
     off = lessons.y - lessons.middle @ known
-    share = lessons.weight / lessons.weight.sum()
-    more = np.zeros_like(known)
-    drawn = weight * np.eye(len(known))
-    size = share
-    for _ in range(ROUNDS):
-        weighted = lessons.middle.T * size
-        size_of_all = size.sum()
-        more = np.linalg.solve(
-            weighted @ lessons.middle + drawn * size_of_all, weighted @ off
-        )
-        error = off - lessons.middle @ more
-        side = np.where(error > 0, MIDDLE, 1 - MIDDLE)
-        size = share * side / np.maximum(np.abs(error), SMALL)
-    return np.asarray(known + more)
+    return np.asarray(
+        known + _regression(lessons.middle, off, lessons.weight, MIDDLE, SMALL, weight)
+    )
 
 
 def _spread(
     lessons: Lessons, error: Floats, before: Sequence[float], weight: float
 ) -> tuple[float, ...]:
-    """Return the coefficients of the half of the range towards positive errors.
-
-    The mean size of errors to that side is found by maximum likelihood of exponential
-    distributions, by Newton's method.
-    """
+    """Return the coefficients of the half of the range towards positive errors."""
     level = lessons.spread[:, LEVEL] * SPREAD_BY_LEVEL
     terms = np.delete(lessons.spread, LEVEL, axis=1)
-    here = error > 0
-    share = lessons.share[here] / lessons.share[here].sum()
-    size, own = error[here] / np.exp(level[here]), terms[here]
     known = np.delete(before, LEVEL)
-    known[0] += math.log((share * size / np.exp(own @ known)).sum())
-    drawn = np.full_like(known, weight)
-    drawn[0] = 0.0
-    found = known.copy()
-    for _ in range(ROUNDS):
-        ratio = size / np.exp(own @ found)
-        slope = own.T @ (share * (ratio - 1)) - drawn * (found - known)
-        curve = (own.T * (share * np.minimum(ratio, 10))) @ own + np.diag(drawn)
-        step = np.linalg.solve(curve, slope)
-        found += step / max(1.0, float(np.abs(step).max()))
+    quantile = (1 + HELD) / 2
+    size = np.log(np.maximum(error, SMALLEST_ERROR)) - level - terms @ known
+    found = known + _regression(
+        terms, size, lessons.share, quantile, SMALL_RATIO, weight
+    )
     scaled = error / np.exp(terms @ found + level)
-    found[0] += math.log(_quantile(scaled, lessons.share, (1 + HELD) / 2))
+    found[0] += math.log(_quantile(scaled, lessons.share, quantile))
     return _rounded(np.insert(found, LEVEL, SPREAD_BY_LEVEL))
+
+
+def _regression(
+    terms: Floats,
+    y: Floats,
+    share: Floats,
+    quantile: float,
+    small: float,
+    weight: float,
+) -> Floats:
+    """Return the coefficients of a quantile of y, shrunk towards 0.
+
+    Errors of less than `small` count as equal.
+    """
+    share = share / share.sum()
+    size = share
+    found = np.zeros(terms.shape[1])
+    for _ in range(ROUNDS):
+        weighted = terms.T * size
+        drawn = weight * size.sum() * np.eye(len(found))
+        found = np.linalg.solve(weighted @ terms + drawn, weighted @ y)
+        error = y - terms @ found
+        side = np.where(error > 0, quantile, 1 - quantile)
+        size = share * side / np.maximum(np.abs(error), small)
+    return found
 
 
 def _rounded(coefficients: Floats) -> tuple[float, ...]:

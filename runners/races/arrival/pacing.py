@@ -39,6 +39,10 @@ FARTHEST = 0.5
 FARTHEST_SPREAD = 0.3
 # The share of the race ahead below which a range no longer gets relatively wider.
 SHORTEST = 0.01
+# The ranges of slow runners are wider than those of fast ones: at the start of a race
+# by a power of their pace, that is less by this part for each share of the race behind
+# and up to the place.
+LEVEL_FADES = 0.4
 
 # Paces fade in long races. They do not in steady ones of up to STEADY_UP_TO_M, where
 # small changes of the pace predict nothing.
@@ -84,8 +88,9 @@ class Prior:
     # The shrinkage of recent paces towards the average, and the wobble added.
     ignored: float = 0.0
     wobble: float = 0.0
-    # Half the range of y by which this race may differ from those learned from, for the
-    # finish when it is near. Before, it is less by the shares behind and up to a place.
+    # Half the range of y by which this race may differ from those learned from, per
+    # share of the race behind and up to a place, and per root of the share ahead: the
+    # recent pace contains the difference up to now.
     between: float = 0.0
 
     @classmethod
@@ -140,9 +145,10 @@ class Prior:
         )
         middle = pacing_terms(pace, place) @ np.array(self.middle)
         spread = spread_terms(pace, place)
-        ahead = (place - pace.done) * self.length / 1000
-        between = self.between * pace.done * place
-        wobble = self.wobble**2 * (1 / (1 + ahead) + 0.2) + between**2
+        ahead = place - pace.done
+        kilometres = ahead * self.length / 1000
+        between = self.between * pace.done * place * np.sqrt(ahead)
+        wobble = self.wobble**2 * (1 / (1 + kilometres) + 0.2) + between**2
         early, late = (
             np.sqrt(np.exp(2 * spread @ np.array(end)) + wobble)
             for end in (self.early, self.late)
@@ -215,7 +221,7 @@ def spread_terms(pace: Pace, place: Floats) -> Floats:
             np.log(ahead),
             np.log(np.maximum(pace.done, SHORTEST)),
             ahead,
-            pace.level,
+            pace.level * (1 - LEVEL_FADES * (pace.done + place)),
             np.minimum(np.abs(pace.recent), FARTHEST_SPREAD),
             np.minimum(np.abs(pace.half), FARTHEST_SPREAD),
             WINDOWS[0] / np.maximum(pace.done, WINDOWS[0]),
