@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from runners.models import Alert, Follow, Runner, ShareLink, Subscription
-from runners.notifying import subscribing
+from runners.notifying import mail, subscribing
 from runners.notifying.subscribing import MAX_BROWSERS, address_add, address_confirm
 from runners.notifying.webpush import decode
 from runners.positions.storage import StatusChange, write_rows
@@ -259,19 +259,26 @@ def confirmed(alice: User) -> Subscription:
 
 
 def test_an_address_is_used_after_its_owner_confirms_it(
-    alice_client: Client, alice: User, bob: Runner, mailoutbox: list[Any]
+    alice_client: Client,
+    alice: User,
+    bob: Runner,
+    mailoutbox: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     alice_client.post("/me/notifications/mail/", {"email": "alice@example.org"})
-    (mail,) = mailoutbox
-    assert mail.to == ["alice@example.org"]
+    (message,) = mailoutbox
+    assert message.to == ["alice@example.org"]
     assert alice_client.get("/notifications/bell.json").json()["mail"] is None
     on = {"mail": True, "runners": ["bob"], "kinds": ["start"]}
     assert choose(alice_client, **on).json()["mail"] == {}
 
-    link = mail.body.partition("/notifications/confirm/")[2].split()[0]
+    link = message.body.partition("/notifications/confirm/")[2].split()[0]
     stranger = Client()
     page = stranger.get(f"/notifications/confirm/{link}")
     assert "Is alice@example.org yours?" in page.text
+    with monkeypatch.context() as later:
+        later.setattr(mail, "CONFIRM_WITHIN_S", -1)
+        assert stranger.post(f"/notifications/confirm/{link}").status_code == 404
     assert Subscription.objects.get().confirmed_at is None
     stranger.post(f"/notifications/confirm/{link}")
     state = alice_client.get("/notifications/bell.json").json()
@@ -311,7 +318,11 @@ def test_an_incomplete_link_does_nothing(
     client: Client, alice: User, kind: str
 ) -> None:
     confirmed(alice)
-    for signed in ("x", '["subscription",1]:sig'):
+    row = Subscription.objects.get()
+    # Each link is good for its own purpose only.
+    other = {"stop": mail.confirm_url(row), "confirm": mail.stop_url("a@b.example")}
+    signature = other[kind].rstrip("/").rpartition("/")[2]
+    for signed in ("x", '["subscription",1]:sig', signature):
         assert client.post(f"/notifications/{kind}/{signed}/").status_code == 404
     assert Subscription.objects.exists()
 

@@ -361,6 +361,9 @@ def test_a_new_password_ends_other_sessions(client: Client, alice: User) -> None
     other = Client()
     sign_in(other)
     sign_in(client)
+    for old in ("", "guess"):
+        client.post("/account/password/", {"oldpassword": old, **PASSWORDS})
+    assert get_user(other) == alice
     client.post("/account/password/", {"oldpassword": PASSWORD, **PASSWORDS})
     assert get_user(client) == alice
     assert not get_user(other).is_authenticated
