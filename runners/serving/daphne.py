@@ -7,11 +7,13 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from runners.live.close_codes import TOO_FAST
 from runners.live.server import (
     CONTROL_PERIOD_S,
     MAX_CONTROL_BYTES,
     MAX_CONTROL_FRAMES,
 )
+from runners.live.socket_writer import FLOOD
 from runners.positions.rate_limits import Bucket
 from runners.serving import process
 from runners.serving.admission import connection_limit
@@ -22,6 +24,8 @@ from runners.serving.bodies import BODY_TIMEOUT_S, UPLOAD_LIMIT_BYTES
 CLOSE_TIMEOUT_S = 10
 # The opcode of a message's later fragments.
 CONTINUATION = 0
+# Tells a session that its socket was dropped for a flood of frames.
+FLOODED = {"type": "websocket.disconnect", "code": TOO_FAST, "reason": FLOOD}
 TOO_LATE = (
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n"
     b"content-type: text/plain\r\n\r\nThe request took too long.\n"
@@ -63,6 +67,8 @@ def limit_frames(protocol: Any) -> None:
                     MAX_CONTROL_FRAMES / CONTROL_PERIOD_S, MAX_CONTROL_FRAMES
                 )
             if socket.control_frames.take(1):
+                # Before Daphne's own, which has no reason.
+                socket.application_queue.put_nowait(FLOODED)
                 socket.dropConnection(abort=True)
             else:
                 handle(socket, content)

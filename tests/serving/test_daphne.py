@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from runners.live.server import MAX_CONTROL_BYTES, MAX_CONTROL_FRAMES
+from runners.live.socket_writer import FLOOD
 from runners.serving import daphne
 from runners.serving.bodies import BODY_TIMEOUT_S
 from tests.websocket import CONTINUATION, PING, PONG, frame
@@ -63,6 +65,7 @@ def test_a_flood_of_frames_that_reach_no_session_drops_the_socket(opcode: int) -
     other: Any = Protocol()
     for socket in (flooder, other):
         socket.factory = factory()
+        socket.application_queue = asyncio.Queue()
         transport: Any = StringTransport()  # type: ignore[no-untyped-call]
         # As a TCP connection, it has a producer to remove.
         transport.registerProducer(object(), streaming=True)
@@ -74,6 +77,9 @@ def test_a_flood_of_frames_that_reach_no_session_drops_the_socket(opcode: int) -
         flooder.dataReceived(few)
     assert flooder.transport.disconnected
     assert not other.transport.disconnected
+    # Its network is held back.
+    assert flooder.application_queue.get_nowait()["reason"] == FLOOD
+    assert flooder.application_queue.empty() and other.application_queue.empty()
 
 
 def test_a_process_has_a_limited_number_of_connections(
