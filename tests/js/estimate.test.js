@@ -50,11 +50,29 @@ test("a runner whom no mat sees for long stands at the last one", () => {
   assert.equal(describe(over, NOW, { isOver: true }).words, "Not finished, last seen at 5.0 km");
 });
 
-test("a phone that sends, or has sent since the mat, is believed", () => {
-  const fix = (minutes) => ({ t: NOW - minutes * MINUTE_MS, progress: 1 });
-  for (const minutes of [1, 9]) {
-    const runner = seen(10, { fix: fix(minutes) });
-    assert.equal(at(runner), runner);
-  }
-  assert.equal(at(seen(10, { fix: fix(11) })).fix.progress, 7_000);
+test("a phone that sends is believed, or one that is past the next mat or off the course", () => {
+  const phone = (minutes, progress, more = {}) =>
+    seen(10, { fix: { t: NOW - minutes * MINUTE_MS, progress }, ...more });
+  const believed = [
+    phone(1, 6_000), phone(5, 10_000), phone(5, null), phone(5, 4_990),
+    phone(5, 6_000, { state: "off_course" }),
+  ];
+  for (const runner of believed) assert.equal(at(runner), runner);
+  assert.equal(at(phone(11, 1)).fix.progress, 7_000);
+});
+
+test("a runner whose phone falls silent after a mat goes on from its last position", () => {
+  const silent = (minutes) => at(seen(minutes + 5, { fix: { t: NOW - minutes * MINUTE_MS, progress: 7_000 } }));
+  const { fix, estimated } = silent(3);
+  // At 3.33 m/s; the slow end of the range is at 3.17 m/s, and the fast one at 4.17 m/s.
+  assert.deepEqual(
+    [fix.progress, estimated.from, estimated.to].map(Math.round), [7_600, 7_570, 7_750],
+  );
+  assert.equal(fix.t, NOW - 3 * MINUTE_MS);
+  assert.equal(describe(silent(3), NOW).words, "Estimated, seen 3 min ago");
+  // The slow end passes the phone's last position 10.5 min after the mat, and is due at
+  // the next one 19.5 min later.
+  assert.equal(silent(19).estimated.missed, null);
+  assert.equal(silent(20).estimated.missed, "10 km");
+  assert.equal(silent(50).fix.progress, 7_000);
 });
