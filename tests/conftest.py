@@ -28,6 +28,7 @@ from django.utils import timezone, translation
 from django.utils.safestring import SafeString
 
 from runners import database
+from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from tests.made_once import shared_folder
 from tests.servers import KINDS, SECRET_KEY, Kind, Server, migrated_database
@@ -187,6 +188,21 @@ def clear_cache() -> Iterator[None]:
     from runners.races import predictions
 
     predictions._kept.clear()
+
+
+@pytest.fixture
+def layer() -> LocalLayer:
+    return LocalLayer()
+
+
+@pytest.fixture
+async def hub(layer: LocalLayer) -> AsyncIterator[Hub]:
+    """A hub on a separate layer, which it has left at the end."""
+    hub = Hub(layer)
+    yield hub
+    await hub.close()
+    assert layer.groups == {}
+    assert hub.groups == 0
 
 
 @pytest.fixture

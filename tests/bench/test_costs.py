@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from runners.live.encoding import typed_dialect
 from runners.live.encoding.frames import Frames
 from runners.live.events import PositionAccepted
 from runners.live.hub import Hub
-from runners.live.layer import LocalLayer
 from runners.live.outbox import TypedOutbox
 from tests.live.socket_writers import RecordingWriter
 from tests.servers import ROOT, Server, clean_environment
@@ -24,13 +22,6 @@ from tests.servers import ROOT, Server, clean_environment
 RUNNERS = 50
 # Limit of the server's memory per spectator of a race.
 MEMORY_LIMIT_KIB = 32.0
-
-
-@pytest.fixture
-async def hub() -> AsyncIterator[Hub]:
-    hub = Hub(LocalLayer())
-    yield hub
-    await hub.close()
 
 
 async def encoded_in_a_tick(

@@ -22,13 +22,6 @@ from tests.virtual_time import virtual_time
 
 
 @pytest.fixture
-async def hub() -> AsyncIterator[Hub]:
-    hub = Hub(LocalLayer())
-    yield hub
-    await hub.close()
-
-
-@pytest.fixture
 async def admission(hub: Hub) -> AsyncIterator[Admission]:
     admission = Admission(hub)
     yield admission

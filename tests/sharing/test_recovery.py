@@ -16,7 +16,6 @@ from runners import database
 from runners.live.encoding.frames import Frames
 from runners.live.events import LateFixes, PositionAccepted, RunnerEvent
 from runners.live.hub import Hub
-from runners.live.layer import LocalLayer
 from runners.live.outbox import TypedOutbox
 from runners.models import Position, Runner
 from runners.positions import storage
@@ -40,13 +39,6 @@ from tests.waiting import PATIENCE_S, eventually, within
 
 T = 1_795_509_018_532
 BOB = 7
-
-
-@pytest.fixture
-async def hub() -> AsyncIterator[Hub]:
-    hub = Hub(LocalLayer())
-    yield hub
-    await hub.close()
 
 
 class Follower:
