@@ -21,6 +21,12 @@ VIEWPORT: ViewportSize = {"width": 900, "height": 600}
 # Device pixels per CSS pixel, for pages with a map: a quarter of the pixels is drawn.
 # Only thin borders are wider then.
 SCALE = 0.5
+# For contexts whose pages move a map: timers in place of 60 frames per second.
+FEW_FRAMES = """
+globalThis.requestAnimationFrame =
+  (draw) => setTimeout(() => draw(performance.now()), 100);
+globalThis.cancelAnimationFrame = clearTimeout;
+"""
 
 expect.set_options(timeout=PATIENCE_MS)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import SCALE
+from tests.browser.conftest import FEW_FRAMES, SCALE
 from tests.browser.gallery import APPEARANCES, DESKTOP, pages
 from tests.browser.pages import PATIENCE_MS, LivePage, without_map
 from tests.factories.site import Site, make_site
@@ -106,6 +106,7 @@ def test_the_live_page_can_be_used_by_keyboard_alone(
         device_scale_factor=SCALE,
         reduced_motion="reduce",
     )
+    context.add_init_script(FEW_FRAMES)
     live = LivePage(context.new_page())
     page, press = live.page, live.page.keyboard.press
 

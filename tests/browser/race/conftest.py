@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext
 
 from runners.management.commands.demo import race_restart
 from runners.models import Entry, LatestPosition
-from tests.browser.conftest import SCALE, VIEWPORT
+from tests.browser.conftest import FEW_FRAMES, SCALE, VIEWPORT
 from tests.servers import Server
 
 
@@ -26,6 +26,7 @@ def context(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
         # Each frame of a moving map takes as much CPU as the picture at its end.
         reduced_motion="reduce",
     )
+    context.add_init_script(FEW_FRAMES)
     yield context
     context.close()
 
