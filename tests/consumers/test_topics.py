@@ -40,10 +40,8 @@ def race(server: Server) -> Race:
 
 
 async def receive_positions(client: Client) -> list[str]:
-    """Return the codes of the next positions, skipping heartbeats."""
-    frame = await client.receive_until(
-        lambda m: m["type"] == "positions" and bool(m["fixes"])
-    )
+    """Return the codes of the next positions."""
+    frame = await client.receive_type("positions")
     return [row[0] for row in frame["fixes"]]
 
 
