@@ -15,9 +15,11 @@ const words = await readWords();
 const plurals = new Intl.PluralRules(language);
 
 function chosenLanguage() {
-  const chosen = globalThis.document?.documentElement.lang || "en";
+  // Node.js has a navigator too, since version 21.
+  if (!globalThis.document) return "en";
+  const chosen = document.documentElement.lang || "en";
   // A matching language of the visitor is more specific: de-AT, es-MX.
-  return globalThis.navigator?.languages?.find((tag) => tag.split("-")[0] === chosen) ?? chosen;
+  return navigator.languages.find((tag) => tag.split("-")[0] === chosen) ?? chosen;
 }
 
 /** @returns {Promise<Words>} */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+globalThis.document = { documentElement: { lang: "en" }, querySelector: () => null };
 Object.defineProperty(globalThis, "navigator", { value: { languages: ["en-US"] }, configurable: true });
 const { clockTime, hourAndMinute, minuteRange } = await import("../../static/js/format.js");
 
