@@ -48,15 +48,18 @@ class AccountMails:
         self._is_started = True
 
     def stop(self) -> None:
-        """Lose the mails that wait."""
+        """Let no more mails wait: from now on they are sent at once."""
         self._is_started = False
-        self._lose(len(self._waiting), "the process stopped")
-        self._waiting.clear()
+
+    def drop(self) -> None:
+        """Lose the mails that still wait after the last `send_due`."""
+        waiting, self._waiting = self._waiting, []
+        self._lose(len(waiting), "the process stopped")
 
     def send_soon(self, message: EmailMessage) -> None:
         """Send a mail in the background: no request waits for it.
 
-        Before the start it is sent at once.
+        Before the start and after the stop it is sent at once.
         """
         if not self._is_started:
             message.send()

@@ -91,10 +91,11 @@ class Notifier:
     def stop(self, timeout: float = 10.0) -> None:
         """Stop after the current delivery; the others stay in the database. Blocks."""
         self._stopping.set()
+        self.account_mails.stop()
         for thread in self._threads:
             thread.join(timeout)
         self._threads.clear()
-        self.account_mails.stop()
+        self.account_mails.drop()
 
     def _run(self, turn: Callable[[], bool]) -> None:
         while not self._stopping.is_set():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import threading
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 from typing import ClassVar
@@ -201,6 +202,21 @@ def test_lost_mails_about_accounts_are_counted_and_logged(
     notifier.mail_turn()
     assert "did not accept them in time: 1" in caplog.text
     assert notifier.results.failed == {"lost": 4} and not mailbox.attempted
+
+
+def test_a_mail_that_is_requested_during_the_stop_is_sent(
+    notifier: Notifier, mailbox: type[Mailbox]
+) -> None:
+    notifier.account_mails.start()
+    late = EmailMessage(subject="account", to=["late@example.org"])
+
+    class Ending(threading.Thread):
+        def join(self, timeout: float | None = None) -> None:
+            notifier.account_mails.send_soon(late)
+
+    notifier._threads.append(Ending())
+    notifier.stop()
+    assert mailbox.accepted == [late] and not notifier.results.failed
 
 
 def test_no_other_mail_is_sent_after_a_lost_connection(
