@@ -132,7 +132,13 @@ export function hourAndMinute(ms) {
  * @param {number} to
  */
 export function minuteRange(from, to) {
-  return clock({ hour: HOUR, minute: "2-digit" }).formatRange(from, to).replace(/\s*–\s*/, "–");
+  const [first, last] = [from, to].map(hourAndMinute);
+  if (first === last) return last;
+  // It writes AM or PM once, but also dates if the days differ.
+  const date = clock({ month: "numeric", day: "numeric" });
+  return HOUR === "numeric" && date.format(from) === date.format(to)
+    ? clock({ hour: HOUR, minute: "2-digit" }).formatRange(from, to).replace(/\s*–\s*/, "–")
+    : `${first}–${last}`;
 }
 
 /**

@@ -13,4 +13,5 @@ test("a time of 12 h has no leading zero, and a range has AM or PM once", () => 
   assert.equal(plain(minuteRange(at, at + 120_000)), "6:14–6:16 AM");
   assert.equal(plain(minuteRange(at, at + 1_000)), "6:14 AM");
   assert.equal(plain(minuteRange(at, at + 6 * 3_600_000)), "6:14 AM–12:14 PM");
+  assert.equal(plain(minuteRange(at, at + 18 * 3_600_000)), "6:14 AM–12:14 AM");
 });
