@@ -107,12 +107,12 @@ class BoundedHttp(HttpToolsProtocol):
         key = usual_key(self.scope["method"], self.url, headers)
         if key is None or self.ws_protocol_class is not FrameProtocol:
             super().handle_websocket_upgrade()
-            return
-        self.connections.discard(self)
-        protocol = FrameProtocol(self.config, self.server_state, self.app_state)
-        protocol.connection_made(self.transport)
-        protocol.begin(key, self.url, headers)
-        self.transport.set_protocol(protocol)
+        else:
+            self.connections.discard(self)
+            protocol = FrameProtocol(self.config, self.server_state, self.app_state)
+            protocol.connection_made(self.transport)
+            protocol.begin(key, self.url, headers)
+            self.transport.set_protocol(protocol)
         # It refers to this object, which would stay until a garbage collection.
         self.parser = None  # type: ignore[assignment]
 

@@ -163,7 +163,8 @@ async def test_sockets_share_the_keys_of_their_attributes() -> None:
     transport.protocol.connection_lost(None)
 
 
-async def test_a_websocket_leaves_no_cycle_of_its_http_connection() -> None:
+@pytest.mark.parametrize("more", [b"", b"X-Twice: 1\r\nX-Twice: 2\r\n"])
+async def test_a_websocket_leaves_no_cycle_of_its_http_connection(more: bytes) -> None:
     """Memory that only a collection frees is cold when it is used again."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -174,7 +175,7 @@ async def test_a_websocket_leaves_no_cycle_of_its_http_connection() -> None:
     transport, state = Transport(), ServerState()
     protocol = BoundedHttp(config, state, {})
     protocol.connection_made(transport)
-    protocol.data_received(HANDSHAKE + b"\r\n")
+    protocol.data_received(HANDSHAKE + more + b"\r\n")
     http = weakref.ref(protocol)
     del protocol
     assert http() is None
