@@ -35,7 +35,7 @@ from runners.live.close_codes import (
 from runners.live.encoding.frames import Frames
 from runners.live.encoding.ids import RunnerIdError
 from runners.live.events import Event
-from runners.live.socket_writer import EXTENSION, FLOOD, AsgiWriter, SocketWriter
+from runners.live.socket_writer import EXTENSION, AsgiWriter, SocketWriter
 from runners.positions.track import Publisher
 from runners.positions.validation import FixError
 from runners.quotas import network_of
@@ -107,7 +107,7 @@ class Session:
                     self.rates.is_too_fast = False
                     await asyncio.sleep(PAUSE_S)
                 if message["type"] == "websocket.disconnect":
-                    if message.get("reason") == FLOOD:
+                    if message.get("flood"):
                         self.rates.count_flood()
                     self.writer.abandon()
                     break

@@ -489,9 +489,8 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         """Send a close frame after the written frames, without waiting for a flush."""
         if self.conn.state is not State.OPEN or self.transport.is_closing():
             return
-        self.queue.put_nowait(
-            {"type": "websocket.disconnect", "code": code, "reason": reason}
-        )
+        disconnect = {"type": "websocket.disconnect", "code": code, "reason": reason}
+        self.queue.put_nowait(disconnect | {"flood": reason == FLOOD})
         self.conn.send_close(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True

@@ -11,7 +11,8 @@ from runners.live.websocket_framing import frame_text
 
 # The ASGI extension that `live/server.py` offers in a websocket's scope.
 EXTENSION = "spectate.frames"
-# The reason of a close for frames that reach no session.
+# The reason of a close for frames that reach no session. As clients may close with the
+# same reason, the server's message to the session has the key `flood` as well.
 FLOOD = "Too many pings, pongs or fragments."
 
 # Frames queued for `send` above which a socket without the extension is behind. They

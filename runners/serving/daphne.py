@@ -13,7 +13,6 @@ from runners.live.server import (
     MAX_CONTROL_BYTES,
     MAX_CONTROL_FRAMES,
 )
-from runners.live.socket_writer import FLOOD
 from runners.positions.rate_limits import Bucket
 from runners.serving import process
 from runners.serving.admission import connection_limit
@@ -25,7 +24,7 @@ CLOSE_TIMEOUT_S = 10
 # The opcode of a message's later fragments.
 CONTINUATION = 0
 # Tells a session that its socket was dropped for a flood of frames.
-FLOODED = {"type": "websocket.disconnect", "code": TOO_FAST, "reason": FLOOD}
+FLOODED = {"type": "websocket.disconnect", "code": TOO_FAST, "flood": True}
 TOO_LATE = (
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n"
     b"content-type: text/plain\r\n\r\nThe request took too long.\n"

@@ -295,15 +295,22 @@ async def test_handshakes_of_a_network_wait_after_a_flood_of_frames(
 ) -> None:
     """The server cuts it off, and no more of its frames are read for a while."""
     monkeypatch.setattr(rate_limits, "time", SimpleNamespace(monotonic=lambda: 0.0))
-    flood = {"type": "websocket.disconnect", "code": TOO_FAST, "reason": FLOOD}
+    # What a client can send, as a disconnect of its own.
+    closed = {"type": "websocket.disconnect", "code": TOO_FAST, "reason": FLOOD}
+    flood = closed | {"flood": True}
     waits: list[float] = []
 
     async def hold_back(seconds: float) -> None:
         waits.append(seconds)
 
     monkeypatch.setattr(process.admission, "hold_back", hold_back)
-    for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"):
-        messages = [flood, {"type": "websocket.connect"}]
+    for address, last in (
+        ("2001:db8::1", closed),
+        ("2001:db8::1", flood),
+        ("2001:db8::2", flood),
+        ("2001:db8:0:1::1", flood),
+    ):
+        messages = [last, {"type": "websocket.connect"}]
         scope = {**websocket_scope(RecordingWriter()), "client": (address, 1)}
         await speak(scope, AsyncMock(side_effect=messages[::-1]), AsyncMock())
     assert waits == [rates.NEWCOMER_BURST / COMMANDS_PER_S]

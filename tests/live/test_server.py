@@ -295,7 +295,7 @@ async def test_nothing_is_parsed_before_the_handshake_is_accepted(more: bytes) -
     assert not transport.paused
     protocol.connection_lost(None)
     await within(asyncio.gather(*state.tasks))
-    assert received[0]["reason"] == FLOOD
+    assert received[0]["flood"]
 
 
 async def test_who_floods_is_disconnected_once_it_is_quiet(

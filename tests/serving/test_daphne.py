@@ -13,7 +13,6 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from runners.live.server import MAX_CONTROL_BYTES, MAX_CONTROL_FRAMES
-from runners.live.socket_writer import FLOOD
 from runners.serving import daphne
 from runners.serving.bodies import BODY_TIMEOUT_S
 from tests.websocket import CONTINUATION, PING, PONG, frame
@@ -78,7 +77,7 @@ def test_a_flood_of_frames_that_reach_no_session_drops_the_socket(opcode: int) -
     assert flooder.transport.disconnected
     assert not other.transport.disconnected
     # Its network is held back.
-    assert flooder.application_queue.get_nowait()["reason"] == FLOOD
+    assert flooder.application_queue.get_nowait()["flood"]
     assert flooder.application_queue.empty() and other.application_queue.empty()
 
 
