@@ -16,6 +16,7 @@ from runners.races.arrival.eta import (
     Slopes,
     _times_at,
     arrivals,
+    latest_arrival,
     probable_place,
     slope_cost,
 )
@@ -25,6 +26,8 @@ from runners.races.course import Course
 # Bob's pace in seconds per metre, five minutes per kilometre.
 PACE = 0.3
 METRES_PER_DEGREE = 111_195.0
+# Heights in metres.
+UP_AND_DOWN = (0, 120, 0, 120, 0, 1_000)
 
 
 def straight(length: float, hills: int = 0, height: float = 0.0) -> Course:
@@ -124,6 +127,27 @@ def test_a_climb_ahead_delays_the_arrival() -> None:
     assert abs(naive - truth[25]) > 100
 
 
+def test_a_climb_ahead_takes_time_after_rests_on_the_descents() -> None:
+    # 8 km of hills at 6 %, which the descents have taken twice as long, then 25 % up.
+    points = [
+        (
+            metres / METRES_PER_DEGREE,
+            0.0,
+            float(np.interp(metres, (0, 2e3, 4e3, 6e3, 8e3, 12e3), UP_AND_DOWN)),
+        )
+        for metres in range(0, 12_001, 50)
+    ]
+    slopes = Slopes(Course(points, 12_000))
+    times = (0, 600, 1_800, 2_400, 3_600)
+    samples = [Passed(time, n * 2_000.0) for n, time in enumerate(times)]
+    found = one(9_000, samples, slopes)
+    assert found.earliest and found.at and found.latest
+    assert 3_600 + 200 < found.earliest < found.at < found.latest < 3_600 + 1_000
+    # A place that the samples are past, because a split came late.
+    passed = latest_arrival(7_900, tuple(samples), slopes, prior=shipped())
+    assert 3_000 < passed <= 3_600
+
+
 def test_slope_costs_match_the_measured_ones() -> None:
     # Minetti et al. 2002, their polynomial at 0 and 20 %: 3.6 and 9.0 J/kg/m.
     assert slope_cost(np.array([0.0]))[0] == pytest.approx(0)
@@ -155,6 +179,7 @@ def test_a_runner_seen_by_a_mat_is_expected_until_the_end_of_the_range(
         ([], {"now": -60.0}, "not_started"),
         (even(0), {"status": "registered"}, "not_started"),
         (even(1_000), {}, "too_early"),
+        ([Passed(0, 0, 700), Passed(310, 2_500)], {}, "too_early"),
         (even(10_000), {"now": 3_000 + 601.0, "last_fix_at": 3_000.0}, "silent"),
         (even(10_000), {"now": 3_000 + 601.0, "last_fix_at": 3_590.0}, "off_course"),
         (even(10_000), {"status": "finished"}, "finished"),

@@ -337,8 +337,9 @@ def is_predictable(samples: Sequence[Passed]) -> bool:
 
 def _is_early(known: Sequence[Passed]) -> bool:
     """Return whether a runner has not run far enough for a prediction."""
-    run, time = (known[-1][axis] - known[0][axis] for axis in (1, 0))
-    return run < MIN_DISTANCE_M or time < MIN_TIME_S
+    start, here = known[0], known[-1]
+    time = here.time - start.time - start.doubt / 2
+    return here.distance - start.distance < MIN_DISTANCE_M or time < MIN_TIME_S
 
 
 def _forward(samples: Sequence[Passed]) -> list[Passed]:
@@ -497,4 +498,6 @@ def _shown(times: Floats, distances: Floats, extra: Floats) -> float:
         seen += weight * (cost - mean)
         found += weight * pace
     drawn = 1 / SLOPES_SPREAD**2
-    return (found + drawn * SLOPES_SHOWN) / (seen + drawn)
+    # Beyond these limits rests or slow legs explain the pace, and steep ground ahead
+    # would take a negative time.
+    return min(max((found + drawn * SLOPES_SHOWN) / (seen + drawn), 0.0), 1.0)

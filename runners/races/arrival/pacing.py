@@ -145,7 +145,7 @@ class Prior:
         )
         middle = pacing_terms(pace, place) @ np.array(self.middle)
         spread = spread_terms(pace, place)
-        ahead = place - pace.done
+        ahead = np.maximum(place - pace.done, 0.0)
         kilometres = ahead * self.length / 1000
         between = self.between * pace.done * place * np.sqrt(ahead)
         wobble = self.wobble**2 * (1 / (1 + kilometres) + 0.2) + between**2
