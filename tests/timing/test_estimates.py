@@ -46,6 +46,8 @@ def test_an_estimate_runs_from_the_last_mat_to_the_next_one() -> None:
     found = nodes((5_000, 1_500), (10_000, 3_000), until=15_000)
     assert found[0] == (0, 10_000, 10_000, 10_000)
     assert found[-1][1:] == (15_000, 15_000, 15_000)
+    slower = nodes((5_000, 2_000), (10_000, 4_000), until=15_000)
+    assert slower[-1][1:] == (15_000, 15_000, 15_000)
     middle = next(node for node in found if node.progress == 15_000)
     assert 1_450 < middle.seconds < 1_600
     assert all(n.nearest <= n.progress <= n.farthest for n in found)

@@ -62,7 +62,9 @@ def _nodes(marks: Sequence[float], since: float, ranges: Sequence[Range]) -> lis
     # The times at which the far end, the middle and the near end reach each mark.
     times = np.array([(since,) * 3, *ranges])
     times = np.maximum.accumulate(times - since, axis=0)
-    moments = np.unique(np.round([*times[:-1, 1], *times[-1]]))
+    # Rounded up, so that the far end, the middle and the near end are all at the mat in
+    # the last node.
+    moments = np.unique(np.ceil([*times[:-1, 1], *times[-1]]))
     far, middle, near = (np.interp(moments, own, marks) for own in times.T)
     rows = np.round([moments, middle, near, far]).astype(int)
     return [Node(*row) for row in rows.T.tolist()]
