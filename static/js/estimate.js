@@ -95,6 +95,8 @@ function metresAt(nodes, seconds, axis) {
 function passedAt(nodes, metres) {
   const [progress, from, to] = [1, 2, 3].map((axis) => {
     const n = nodes.findIndex((node) => node[axis] > metres);
+    // The far end is past the place from the start on, or the near end stops before it.
+    if (n < 1) return nodes[n < 0 ? nodes.length - 1 : 0][0];
     const [before, next] = [nodes[n - 1], nodes[n]];
     return before[0] + ((metres - before[axis]) / (next[axis] - before[axis])) * (next[0] - before[0]);
   });

@@ -3,6 +3,7 @@ import { test } from "node:test";
 
 import { Along } from "../../static/js/along.js";
 import { atEstimate, rangeAt } from "../../static/js/estimate.js";
+import { Shown } from "../../static/js/live/shown.js";
 import { dataState, describe } from "../../static/js/liveness.js";
 
 const NOW = 1_800_000_000_000;
@@ -75,4 +76,29 @@ test("a runner whose phone falls silent after a mat goes on from its last positi
   assert.equal(silent(19).estimated.missed, null);
   assert.equal(silent(20).estimated.missed, "10 km");
   assert.equal(silent(50).fix.progress, 7_000);
+});
+
+test("a silent phone goes on from where one end of the range begins or stops", () => {
+  // The time of the last mat is uncertain, and the near end stops before the next one.
+  const nodes = [[0, 9_900, 9_900, 10_000], [30, 10_000, 9_920, 10_000], [150, 10_000, 9_998, 10_000]];
+  const silent = (progress) => at({
+    ...seen(10, { fix: { t: NOW - 3 * MINUTE_MS, progress } }),
+    estimate: { t: NOW - 10 * MINUTE_MS, checkpoint: 7, nodes },
+  }).estimated;
+  for (const progress of [9_950, 9_999]) assert.equal(silent(progress).progress, 10_000);
+});
+
+test("a runner whose estimate fails is drawn unchanged beside the others", (t) => {
+  const log = t.mock.method(console, "error", () => {});
+  const broken = seen(10, { code: "ann", estimate: { t: NOW, checkpoint: 7, nodes: [] } });
+  const shown = new Shown({
+    page: { race: { slug: "ten" } }, clock: { now: () => NOW }, results: { of: () => null },
+    store: {
+      runners: new Map([["ann", broken], ["bob", seen(10)]]), races: new Map(), courseOf: () => race,
+    },
+  });
+  const [ann, bob] = shown.runners();
+  assert.equal(ann, broken);
+  assert.equal(bob.fix.progress, 7_000);
+  assert.match(log.mock.calls[0].arguments[0], /ann/);
 });

@@ -71,7 +71,13 @@ export class Shown {
     const isFresh = kept && now - kept.now < KEPT_FOR_MS && now >= kept.now;
     if (isFresh && kept.estimate === estimate && kept.fix === fix) return kept.shown;
     const course = this.#store.courseOf(runner);
-    const shown = atEstimate(runner, course, { now, isOver: this.ended(runner, now).isOver });
+    let shown = runner;
+    try {
+      shown = atEstimate(runner, course, { now, isOver: this.ended(runner, now).isOver });
+    } catch (error) {
+      // The other runners are drawn all the same.
+      console.error(`The estimate of ${runner.code} failed.`, error);
+    }
     this.#places.set(runner, { now, estimate, fix, shown });
     return shown;
   }
