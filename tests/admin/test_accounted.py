@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from django.utils import timezone
 from runners.models import Chip, Entry, Passing, Race, RaceRole, Runner
 from runners.models.race_role import Role
 from runners.races.accounted import STARTERS, Accounts, Group, accounts_of
+from runners.races.arrival import eta
 from runners.races.arrival.eta import latest_arrival
 from runners.races.entries import entry_mark
 from runners.timing.reads import read_of
@@ -138,7 +140,9 @@ def test_a_mat_that_is_not_there_does_not_make_a_chip_overdue(ten: Race) -> None
     assert groups(accounts)["12"] == Group.OUT_THERE
 
 
-def test_the_page_and_the_file_list_what_adds_up(office: Client, ten: Race) -> None:
+def test_the_page_and_the_file_list_what_adds_up(
+    office: Client, ten: Race, monkeypatch: pytest.MonkeyPatch
+) -> None:
     play(ten, 85)
     url = f"/admin/runners/race/{ten.pk}/accounted"
 
@@ -154,6 +158,12 @@ def test_the_page_and_the_file_list_what_adds_up(office: Client, ten: Race) -> N
     assert len(rows) == ten.entries.count()
     (eleven,) = [row for row in rows if row["bib"] == "11"]
     assert eleven["group"] == "Overdue" and eleven["after"] == "5 km"
+
+    # Without predictions, times of most runners.
+    monkeypatch.setattr(eta, "_shown", lambda *_: math.nan)
+    latest_arrival.cache_clear()
+    assert office.get(f"{url}.csv").status_code == 200
+    assert "Overdue</a></th><td>3" in office.get(f"{url}/").text
 
 
 def test_the_list_needs_the_right_to_see_the_race(client: Client, ten: Race) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,6 +14,7 @@ from django.test import Client
 
 from runners.models import Entry, Race
 from runners.preferences.runner_settings import sharing_pause, zone_add
+from runners.races.arrival import eta
 from runners.races.arrival.estimate import Node, estimated_nodes
 from runners.races.arrival.eta import Passed, Slopes
 from runners.races.arrival.pacing import shipped
@@ -59,7 +61,9 @@ def test_a_slow_runner_is_not_estimated_faster_after_the_start() -> None:
     assert last == (2_250, 5_000, 5_000, 5_000)
 
 
-def test_runners_are_estimated_together_as_each_alone() -> None:
+def test_runners_are_estimated_together_as_each_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     starts = ((), ((5_000.0, 1_500.0),), ((5_000.0, 1_700.0), (10_000.0, 3_600.0)))
     runners = [
         ([Passed(0.0, 0.0), *(Passed(time, at) for at, time in splits)], until)
@@ -67,6 +71,15 @@ def test_runners_are_estimated_together_as_each_alone() -> None:
     ]
     alone = [estimated_nodes([runner], MARATHON, shipped())[0] for runner in runners]
     assert estimated_nodes(runners, MARATHON, shipped()) == alone
+
+    # The prediction of the second runner fails: the pace is that of most runners.
+    shares = iter((math.nan, 0.3))
+    monkeypatch.setattr(eta, "_shown", lambda *_: next(shares))
+    first, second, third = estimated_nodes(runners, MARATHON, shipped())
+    assert (first, third) == (alone[0], alone[2])
+    assert second[-1] == (0.45 * 5_000, 10_000, 10_000, 10_000)
+    (record,) = caplog.records
+    assert "of 1 runners" in record.message and "[1500.0, 5000.0" in record.message
 
 
 def test_a_snapshot_has_the_way_to_the_next_mat(ten: Race) -> None:

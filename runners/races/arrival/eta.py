@@ -15,6 +15,7 @@ distances in metres along the course.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ import numpy.typing as npt
 
 from runners.races.arrival.pacing import Pace, Prior, pace_at, shipped
 from runners.races.course import Course
+
+logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
 # The earliest, middle and latest time.
@@ -65,6 +68,8 @@ PLACE_ERROR_M = 12.0
 # The paces of runners of whom no pace is known yet: 80 % of a marathon's field run
 # between 4:00 and 7:30 per km. In seconds per metre.
 FIRST_PACES = (0.24, 0.33, 0.45)
+# No race takes this long: a later time, or none, is an error of the prediction.
+LONGEST_S = 1e7
 # A doubt is the width of a uniform distribution. This share of it is added to half the
 # range, which holds 80 % of arrivals.
 DOUBT_SHARE = 0.4
@@ -404,7 +409,9 @@ def _ranges_of_many(
 def _times_at(places: Floats, known: Floats, slopes: Slopes, prior: Prior) -> Floats:
     """Return the earliest, middle and latest times at places; axes: runner, place, 3.
 
-    `places` and `known` have a row per runner, filled up with its last value.
+    `places` and `known` have a row per runner, filled up with its last value. Times
+    that are not finite are logged, and are those of most runners instead: an error of
+    one runner must not reach the pages of all.
     """
     start, last = known[:, 0], known[:, -1]
     times, distances = known[..., 0], known[..., 1]
@@ -434,6 +441,15 @@ def _times_at(places: Floats, known: Floats, slopes: Slopes, prior: Prior) -> Fl
     late = middle + np.hypot(late - middle, doubt)
     # A place cannot be reached before those on the way to it.
     table = np.maximum.accumulate(np.stack([early, middle, late], axis=-1), axis=1)
+    failed = ~(np.abs(table) < LONGEST_S).all(axis=(1, 2))
+    if failed.any():
+        logger.error(
+            "The arrival times of %d runners failed; the samples of the first are %s",
+            np.count_nonzero(failed),
+            known[failed][0].tolist(),
+        )
+        left = (places - distances[:, -1:])[failed]
+        table[failed] = np.multiply.outer(left, FIRST_PACES)
     table += last[:, :1, None]
     return np.asarray(table)
 
