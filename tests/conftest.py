@@ -4,6 +4,7 @@ import contextlib
 import faulthandler
 import gc
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -43,6 +44,10 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, terminate)
     # Background jobs of a shell, and so their children, ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A user of Debian starts with 1,024 descriptors. Servers of tests have as many as
+    # this process, and limit their connections by that.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
     settings.SECRET_KEY = SECRET_KEY
     settings.PASSWORD_HASHERS = ["tests.passwords.QuickHasher"]
     # Else each test client looks at all static files.
@@ -82,6 +87,8 @@ def terminate(number: int, frame: FrameType | None) -> NoReturn:
     run too, and not to the programs, which fixtures stop. Programs of processes that
     take too long to stop are killed (`tests/processes.py`).
     """
+    # `timeout` sends it to the whole process group too.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     for pid in map(int, children.read_text().split()):
         with contextlib.suppress(ProcessLookupError):

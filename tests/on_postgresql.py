@@ -7,6 +7,7 @@ of SQLite files.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -26,7 +27,9 @@ def main() -> int:
         # Databases need not be dropped, because the cluster is deleted at the end.
         command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
         env = os.environ | {"DATABASE_URL": url, "SPECTATE_TEST_TEMPLATE": url}
-        return subprocess.call(command, env=env)
+        with subprocess.Popen(command, env=env) as run:
+            signal.signal(signal.SIGTERM, lambda *_: run.terminate())
+            return run.wait()
 
 
 if __name__ == "__main__":

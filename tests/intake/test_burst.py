@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from runners.models import LatestPosition
 from tests.clients import typed_client
@@ -20,15 +16,6 @@ from tests.waiting import PATIENCE_S, wait_until
 # Only uvicorn is tested. Daphne takes a second for a hundred connections.
 POINTS = {"uvicorn": 2_000, "daphne": 500}
 EVERY_S = 5
-
-
-@pytest.fixture
-def many_sockets() -> Iterator[None]:
-    """Raise the limit of open files, because each request has a socket."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def send_point(phone: Phone, t: int) -> bytes:
@@ -47,7 +34,7 @@ async def send_point(phone: Phone, t: int) -> bytes:
 
 
 async def test_all_points_of_a_long_outage_are_stored_and_the_newest_is_sent(
-    phone: Phone, server_kind: Kind, many_sockets: None
+    phone: Phone, server_kind: Kind
 ) -> None:
     newest = int(time.time())
     times = [newest - EVERY_S * n for n in range(POINTS[server_kind])]
