@@ -55,6 +55,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             key=super()._get_login_attempts_cache_key(request, **credentials),
         )
         if not anywhere:
+            # Refused without a check: not a wrong password.
+            self._rollback_login_failed_rl_usage()
             raise self.validation_error("too_many_login_attempts")
         self._login_failed_rl_usage.usage += anywhere.usage
 
