@@ -208,9 +208,18 @@ def _first_row(item: dict[str, Any], url: str, now: int, is_over: bool) -> First
 def _is_estimated(item: dict[str, Any], now: int) -> bool:
     """Return whether a runner is between two mats, without a phone that sends."""
     fix, estimate = item["fix"], item["estimate"]
-    if estimate is None or now > estimate["t"] + 1000 * estimate["nodes"][-1][0]:
+    if estimate is None:
         return False
-    return fix is None or fix[0] < min(estimate["t"], now - SILENT_AFTER_MS)
+    nodes, since = estimate["nodes"], estimate["t"]
+    if fix is not None and now - fix[0] < SILENT_AFTER_MS:
+        return False
+    if fix is not None and fix[0] > since:
+        progress, since = fix[5], fix[0]
+        if progress is None or item["state"] == "off_course":
+            return False
+        if not nodes[0][1] <= progress < nodes[-1][2]:
+            return False
+    return bool(now <= since + 1000 * nodes[-1][0])
 
 
 def _words(item: dict[str, Any], state: str, is_over: bool) -> str:

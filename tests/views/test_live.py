@@ -304,6 +304,29 @@ def test_pages_have_their_list_without_scripts(client: Client, bob: Runner) -> N
     assert rows_of(client, "/") == wanted
 
 
+@pytest.mark.parametrize(
+    ("minutes", "progress", "state", "is_estimated"),
+    [
+        (3, 7_000, "started", True),
+        (1, 7_000, "started", False),
+        (3, 7_000, "off_course", False),
+        (3, 10_000, "started", False),
+        (3, None, "started", False),
+    ],
+)
+def test_the_first_list_estimates_phones_that_fell_silent_after_a_mat(
+    minutes: int, progress: float | None, state: str, *, is_estimated: bool
+) -> None:
+    now = 1_800_000_000_000
+    nodes = [[0, 5_000, 5_000, 5_000], [1_800, 10_000, 10_000, 10_000]]
+    item = {
+        "fix": [now - minutes * 60_000, 0, 0, None, None, progress],
+        "estimate": {"t": now - 480_000, "nodes": nodes},
+        "state": state,
+    }
+    assert topic_data._is_estimated(item, now) == is_estimated
+
+
 def test_lists_without_scripts_omit_hidden_runners(
     client: Client, alice: User, alice_client: Client, bob: Runner
 ) -> None:
