@@ -83,7 +83,7 @@ class Wander:
 
 
 EVENTS = ("none", "none", "wrong turn", "detour", "skip", "none")
-# Unlike others, these wait longer at the start (for ever, who stands) or walk.
+# Unlike others, these stay at the start, start late or walk.
 PEOPLE = ("stands", "starts late", "walks")
 STANDS_S = 7_200
 

@@ -23,7 +23,7 @@ from runners.serving.bodies import BODY_TIMEOUT_S, UPLOAD_LIMIT_BYTES
 CLOSE_TIMEOUT_S = 10
 # The opcode of a message's later fragments.
 CONTINUATION = 0
-# Tells a session that its socket was dropped for a flood of frames.
+# Notifies a session that its socket was dropped for a flood of frames.
 FLOODED = {"type": "websocket.disconnect", "code": TOO_FAST, "flood": True}
 TOO_LATE = (
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n"

@@ -18,7 +18,7 @@ CODE = re.compile(r"[a-z]+\.[a-z_]+")
 # layer and webhooks.
 NO_CODE = re.compile(
     r".+\.(css|csv|gpx|html|ico|js|json|mjs|pmtiles|py|ts|txt|webmanifest|xml|svg|pem)"
-    r"|(daphne|django|http|hub|lifespan|runners|spectate|tests|uvicorn)\..+"
+    r"|(allauth|daphne|django|http|hub|lifespan|runners|spectate|tests|uvicorn)\..+"
     r"|(websocket|whitenoise)\..+"
     r"|runner\.(late|note|position)"
     r"|entry\.(started|split|finished|out|off_course|silent|changed)|sos\.(opened|withdrawn)"

@@ -51,7 +51,7 @@ test("a runner whom no mat sees for long stands at the last one", () => {
   assert.equal(describe(over, NOW, { isOver: true }).words, "Not finished, last seen at 5.0 km");
 });
 
-test("a phone that sends is believed, or one that is past the next mat or off the course", () => {
+test("the fix of a phone is shown while it sends, past the next mat and off the course", () => {
   const phone = (minutes, progress, more = {}) =>
     seen(10, { fix: { t: NOW - minutes * MINUTE_MS, progress }, ...more });
   const believed = [
