@@ -10,7 +10,6 @@ from typing import Any
 from runners.consumers import handshake
 from runners.consumers.commands import COMMANDS
 from runners.consumers.dialect import Dialect
-from runners.consumers.rates import handshake_delay_s
 from runners.consumers.seed_dialect import Seed
 from runners.consumers.session import Receive, Send, Session, writer_of
 from runners.consumers.typed_dialect import Typed
@@ -23,15 +22,13 @@ logger = logging.getLogger(__name__)
 
 async def refuse(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Refuse a handshake on a path without a websocket."""
-    await _refuse(scope, receive, send, "Websockets are at / and /ws/.")
+    await receive()  # websocket.connect
+    await _refuse(scope, send, "Websockets are at / and /ws/.")
 
 
-async def _refuse(
-    scope: dict[str, Any], receive: Receive, send: Send, reason: str
-) -> None:
+async def _refuse(scope: dict[str, Any], send: Send, reason: str) -> None:
     """Refuse a handshake with HTTP 403; Daphne sends a body of its own."""
     logger.info("A websocket was refused: %s", reason)
-    await receive()
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close"})
         return
@@ -51,7 +48,6 @@ async def turn_away(
 ) -> None:
     """Accept and close immediately: browsers see the code and reason only then."""
     logger.info("A websocket was closed with %s: %s", *refusal)
-    await receive()
     await send({"type": "websocket.accept", "subprotocol": dialect})
     writer = writer_of(scope, send)
     writer.close(*refusal)
@@ -62,17 +58,19 @@ async def turn_away(
 
 async def speak(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Serve a websocket in the dialect that its handshake selects."""
+    await receive()  # websocket.connect
     offered = scope.get("subprotocols") or []
     dialect = handshake.dialect_of(offered, [typed_dialect.SUBPROTOCOL])
     if reason := handshake.refusal(scope, dialect, [typed_dialect.SUBPROTOCOL]):
-        await _refuse(scope, receive, send, reason)
+        await _refuse(scope, send, reason)
         return
     process = current()
     network = network_of(handshake.address(scope))
-    full = process.admission.refusal()
-    if full is None and (delay := handshake_delay_s(process, network)):
-        await process.admission.hold_back(delay)
-        full = process.admission.refusal()
+    full = process.admission.refusal(network)
+    if full is None and (wait_s := process.admission.flood_wait_s(network)):
+        if await process.admission.hold_back(network, wait_s, receive()):
+            return
+        full = process.admission.refusal(network)
     if full is not None:
         await turn_away(scope, receive, send, dialect, full)
         return

@@ -21,15 +21,6 @@ TOO_FAST_LIMIT = 100
 NEWCOMER_BURST = 100.0
 
 
-def handshake_delay_s(process: Process, network: str) -> float:
-    """Return how long a handshake waits for what a new socket of a network may send.
-
-    No frame is read meanwhile. A flood that reconnects would be read again and again.
-    """
-    missing = NEWCOMER_BURST - process.refused_commands.of(network).left
-    return max(0.0, missing / COMMANDS_PER_S)
-
-
 class Rates:
     """Refuses what comes too fast, and closes the socket of a flood."""
 
@@ -61,10 +52,6 @@ class Rates:
     def count_refused(self, count: int) -> None:
         """Count refused messages, or runners in one, against the network."""
         self._process.refused_commands.of(self._network).drain(count)
-
-    def count_flood(self) -> None:
-        """Take all that is left to the network."""
-        self.count_refused(int(COMMAND_BURST))
 
     def limit(self, bucket: Bucket, count: int, detail: str) -> None:
         """Count against a rate; raises `CodedError`."""

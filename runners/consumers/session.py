@@ -91,9 +91,8 @@ class Session:
         self._handling = False
 
     async def run(self, receive: Receive, send: Send) -> None:
-        """Serve the socket until it closes."""
+        """Serve a socket that has sent `websocket.connect`, until it closes."""
         hub, monitor = self.process.hub, self.process.access_monitor
-        await receive()  # websocket.connect
         hub.sockets.add(self.outbox)
         monitor.sockets.add(self)
         try:
@@ -108,7 +107,7 @@ class Session:
                     await asyncio.sleep(PAUSE_S)
                 if message["type"] == "websocket.disconnect":
                     if message.get("flood"):
-                        self.rates.count_flood()
+                        self.process.admission.count_flood(self.network)
                     self.writer.abandon()
                     break
                 if (text := message.get("text")) is None:

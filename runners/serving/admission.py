@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections import Counter
+from collections.abc import Awaitable
 
 from django.conf import settings
 
-from runners.live.close_codes import OVERLOADED, RECONNECT
+from runners.live.close_codes import OVERLOADED, RECONNECT, TOO_FAST
 from runners.live.hub import Hub
+from runners.positions.rate_limits import Limits
 
 # Time between checks of the event loop.
 STEP_S = 0.1
@@ -26,6 +28,12 @@ REPORTS_LIMIT_FACTOR = 5
 RESERVE = 200
 # The part of the descriptors for plain HTTP: pages, phones and handshakes.
 HTTP_SHARE = 8
+# How long the handshakes of a network wait after a flood of frames from it. Nothing is
+# read meanwhile: a flood that reconnects would be read again and again. If they were
+# refused, a flood that goes on would keep others behind its address out.
+FLOOD_WAIT_S = 2
+# The part of the sockets that the waiting handshakes of one network may take.
+WAITING_SHARE = 8
 
 
 def descriptors() -> int:
@@ -51,8 +59,10 @@ class Admission:
         # Refused sockets by reason.
         self.refused: Counter[str] = Counter()
         self.lag = 0.0
-        # Handshakes that are held back: sockets as well.
-        self._held_back = 0
+        # By network: the seconds since a flood.
+        self._floods = Limits(1, FLOOD_WAIT_S)
+        # Handshakes that are held back, by network: sockets as well.
+        self._held_back: Counter[str] = Counter()
         self.socket_limit = settings.SPECTATE_SOCKETS or (
             descriptors() - RESERVE - connection_limit()
         )
@@ -81,27 +91,50 @@ class Admission:
         limit = REPORTS_LIMIT_FACTOR * settings.SPECTATE_LAG_LIMIT / 1000
         return self.overloaded and self.lag > limit
 
-    def refusal(self) -> tuple[int, str] | None:
+    def refusal(self, network: str) -> tuple[int, str] | None:
         """Return the close code and the reason for a new socket; None if accepted."""
         if self.draining:
             reason, code, words = "leaving", RECONNECT, "The server is stopping."
         elif self.overloaded:
             reason, code, words = "lag", OVERLOADED, "The server is overloaded."
-        elif len(self.hub.sockets) + self._held_back >= self.socket_limit:
+        elif len(self.hub.sockets) + self._held_back.total() >= self.socket_limit:
             reason, code = "sockets", OVERLOADED
             words = f"The server has its {self.socket_limit:,} sockets."
+        elif self._held_back[network] > self.socket_limit // WAITING_SHARE:
+            reason, code = "floods", TOO_FAST
+            words = "Too many sockets of this network wait after a flood."
         else:
             return None
         self.refused[reason] += 1
         return code, words
 
-    async def hold_back(self, seconds: float) -> None:
-        """Wait before a handshake is accepted."""
-        self._held_back += 1
+    def count_flood(self, network: str) -> None:
+        """Have the next handshakes of a network wait."""
+        self._floods.of(network).drain(FLOOD_WAIT_S)
+
+    def flood_wait_s(self, network: str) -> float:
+        """Return how long a handshake of a network has to wait."""
+        return FLOOD_WAIT_S - self._floods.of(network).left
+
+    async def hold_back(
+        self, network: str, seconds: float, disconnect: Awaitable[object]
+    ) -> bool:
+        """Wait before a handshake is accepted; return whether its client has left.
+
+        `disconnect` receives the client's next message: before the handshake is
+        accepted, there is no other.
+        """
+        self._held_back[network] += 1
         try:
-            await asyncio.sleep(seconds)
+            async with asyncio.timeout(seconds):
+                await disconnect
+            return True
+        except TimeoutError:
+            return False
         finally:
-            self._held_back -= 1
+            self._held_back[network] -= 1
+            if not self._held_back[network]:
+                del self._held_back[network]
 
     async def _measure_often(self) -> None:
         loop = self.hub.loop

@@ -24,7 +24,9 @@ from runners.consumers import rates, session, speak
 from runners.live.close_codes import TOO_FAST
 from runners.live.socket_writer import EXTENSION, FLOOD
 from runners.positions import rate_limits
-from runners.serving.process import COMMANDS_PER_S, Process
+from runners.quotas import network_of
+from runners.serving.admission import FLOOD_WAIT_S
+from runners.serving.process import COMMAND_BURST, COMMANDS_PER_S, Process
 from tests.clients import seed_client, typed_client
 from tests.factories.people import make_phone
 from tests.live.socket_writers import RecordingWriter
@@ -298,22 +300,32 @@ async def test_handshakes_of_a_network_wait_after_a_flood_of_frames(
     # What a client can send, as a disconnect of its own.
     closed = {"type": "websocket.disconnect", "code": TOO_FAST, "reason": FLOOD}
     flood = closed | {"flood": True}
-    waits: list[float] = []
+    waits: list[tuple[str, float]] = []
+    hold_back = process.admission.hold_back
 
-    async def hold_back(seconds: float) -> None:
-        waits.append(seconds)
+    async def record(network: str, seconds: float, *disconnect: Any) -> bool:
+        waits.append((network, seconds))
+        return await hold_back(network, seconds, *disconnect)
 
-    monkeypatch.setattr(process.admission, "hold_back", hold_back)
-    for address, last in (
-        ("2001:db8::1", closed),
-        ("2001:db8::1", flood),
-        ("2001:db8::2", flood),
-        ("2001:db8:0:1::1", flood),
-    ):
-        messages = [last, {"type": "websocket.connect"}]
+    async def connect(address: str, last: dict[str, Any]) -> bool:
+        """Return whether the socket is accepted."""
+        messages = [{"type": "websocket.connect"}, last]
         scope = {**websocket_scope(RecordingWriter()), "client": (address, 1)}
-        await speak(scope, AsyncMock(side_effect=messages[::-1]), AsyncMock())
-    assert waits == [rates.NEWCOMER_BURST / COMMANDS_PER_S]
+        send = AsyncMock()
+        await speak(scope, AsyncMock(side_effect=messages), send)
+        return send.called
+
+    monkeypatch.setattr(process.admission, "hold_back", record)
+    network = network_of("2001:db8::1")
+    # Others behind the address have followed runners who share no more.
+    process.refused_commands.of(network).drain(int(COMMAND_BURST))
+    assert await connect("2001:db8::1", closed)
+    assert await connect("2001:db8::1", flood)
+    assert not waits
+    # This one leaves while it waits.
+    assert not await connect("2001:db8::2", closed)
+    assert waits == [(network, FLOOD_WAIT_S)]
+    assert await connect("2001:db8:0:1::1", closed)
 
 
 async def test_one_long_follow_at_a_time_is_answered_in_small_parts(
