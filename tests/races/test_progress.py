@@ -435,6 +435,27 @@ def test_a_late_start_seen_by_a_slow_phone_does_not_slow_a_runner_down(
     assert seen[-1].progress == pytest.approx(790 + 4.3 * 2_400, abs=20)
 
 
+@pytest.mark.parametrize(
+    ("waits", "crosses", "pace", "every"),
+    [([(208, 3), (407, 11)], 485, 3.9, 180), ([(9, 16)], 175, 4.5, 320)],
+)
+def test_a_wait_shown_ahead_of_the_line_does_not_slow_a_runner_down(
+    waits: list[tuple[int, int]], crosses: int, pace: float, every: int
+) -> None:
+    # GPS errors put the runner a few metres ahead of the line.
+    fixes = [at(second, ahead) for second, ahead in waits]
+    last, _ = waits[-1]
+    fixes += [
+        at(second, pace * (second - crosses))
+        for second in range(last + every, last + 10 * every, every)
+    ]
+    state, seen = follow(guide(course((0, 0), (20_000, 0))), fixes)
+
+    ran = pace * ((fixes[-1].t - GUN) / 1000 - crosses)
+    assert state.status == "started"
+    assert seen[-1].progress == pytest.approx(ran, abs=20)
+
+
 def test_a_silence_after_the_first_fix_does_not_slow_a_runner_down() -> None:
     line = course((0, 0), (8_500, 0), (0, 0))
     gun, *late = (

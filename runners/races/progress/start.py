@@ -184,7 +184,7 @@ class Starting:
         origin = Node(best.since, best.origin)
         doubt = DOUBT_SIGMAS * math.sqrt(best.variance) / max(best.speed, 1.0)
         state.status, state.certain, state.waiting = "started", now, None
-        state.first = origin
+        state.first = now
         uncertainty = deviation(state.hypotheses)
         if waiting is None and not self._ran_from_the_gun(state.gun, origin):
             # The runner was elsewhere before, so the marks passed since have no times.
@@ -212,11 +212,11 @@ class Starting:
             else passing
             for passing in splits
         )
-        since_gun = (best.since - state.gun) / 1000
-        if (waiting and waiting.t > state.gun) or ahead < SLOWEST_MPS * since_gun:
-            # The runner waited, nobody knows for how long: their pace counts from here.
-            state.first = now
-        else:
+        # GPS errors put runners who wait at the line ahead of it. The pace counts from
+        # the line only if they have left it by their first fix, soon after the gun.
+        if (waiting is None or waiting.t <= state.gun) and ahead >= max(
+            START_RUN_M, SLOWEST_MPS * (best.since - state.gun) / 1000
+        ):
             state.first = Node(round(line.t), self._start)
         if waiting is not None:
             state.started = round(line.t)
