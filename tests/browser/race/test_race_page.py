@@ -15,6 +15,7 @@ from runners.views.bundle import LIVE_BUNDLE
 from tests.browser.pages import LivePage, eventually, without_map
 from tests.browser.race.scenes import end_race, make_finishers, open_race
 from tests.servers import Server
+from tests.waiting import wait_until
 
 # A browser that has a push service.
 PUSH = """
@@ -77,6 +78,14 @@ def test_cards_have_the_finishing_times_and_ranks_of_the_standings(
     web_server.database(end_race, "ranked")
     page.open("/runners/ann-ranked/")
     expect(page.page.locator("#summary")).to_have_text("Bib 1. Finished in 33:20, 1st")
+
+    def progress_of_cleo() -> object:
+        items = page.page.request.get("/live.json?race=ranked").json()["runners"]
+        (progress,) = (item["fix"][5] for item in items if item["code"] == cleo)
+        return progress
+
+    # Pages share a read of the race for up to a second.
+    wait_until(lambda: progress_of_cleo() is None)
     page.open("/races/ranked/")
     expect(page.row(cleo).locator(".words")).to_have_text("Not finished")
 
