@@ -270,7 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help=f"only these, printed and not kept: {', '.join(names)}",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="shorter runs, nine minutes in all"
+        "--quick", action="store_true", help="shorter runs, over ten minutes in all"
     )
     parser.add_argument(
         "--short",

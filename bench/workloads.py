@@ -215,7 +215,7 @@ PROCESSES: Sequence[Column] = (
 
 
 def everything(quick: bool) -> list[Workload]:
-    """Return all workloads: the complete comparison, or one of nine minutes."""
+    """Return all workloads: the complete comparison, or one with shorter runs."""
     runs = 1 if quick else 3
     seconds = 3 if quick else 8
     fanout = f"fanout --runners 100 --follows 10 --duration {seconds}"
