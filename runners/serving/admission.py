@@ -109,7 +109,7 @@ class Admission:
         return code, words
 
     def count_flood(self, network: str) -> None:
-        """Have the next handshakes of a network wait."""
+        """Hold back the next handshakes of a network."""
         self._floods.of(network).drain(FLOOD_WAIT_S)
 
     def flood_wait_s(self, network: str) -> float:

@@ -11,7 +11,7 @@ from runners.preferences.runner_settings import visibility_set
 from tests.browser.pages import LivePage
 from tests.races.field import make_entry, make_race
 
-# The leader is a runner of the first wave who is past 2 km, where arrival times exist.
+# The leader: in the first wave and past 2 km, so that there are arrival times.
 LEADER = """() => [...globalThis.spectate.store.runners.values()].sort(
   (a, b) => (b.fix?.progress ?? 0) - (a.fix?.progress ?? 0))[0].code"""
 
