@@ -10,8 +10,9 @@ from runners.preferences.runner_settings import (
     sharing_until,
     visibility_set,
 )
-from tests.api.scenarios.context import Context, Scenario
+from tests.api.scenarios.context import Context, Scenario, has_fields
 from tests.api.scenarios.rows import Rows
+from tests.clients import Message
 from tests.factories.people import make_follow
 
 
@@ -53,16 +54,20 @@ def hide_races(rows: Rows) -> None:
 async def lose_races(context: Context) -> None:
     # The token keeps the socket open.
     async with context.joined("typed", context.tokens["other"]) as client:
-        await client.send(type="follow", races=["hushed"])
-        await client.send(type="follow", share=context.links["secret"])
-        await client.send(type="follow", share=context.links["secret-too"])
-        for _ in range(3):
-            await client.receive_type("snapshot")
+        secret, too = context.links["secret"], context.links["secret-too"]
+        follows: list[Message] = [
+            {"races": ["hushed"]},
+            {"share": secret},
+            {"share": too},
+        ]
+        for n, follow in enumerate(follows, 1):
+            await client.send(type="follow", id=n, **follow)
+            await client.receive_until(has_fields(type="snapshot", id=n))
         await context.adatabase(hide_races, context.rows)
         events = [await client.receive_type("event", "access") for _ in range(3)]
         assert {event["reason"] for event in events} == {
             *("private", "revoked", "expired")
-        }
+        }, events
 
 
 def end_tokens_and_link(rows: Rows) -> None:
