@@ -162,7 +162,8 @@ EVENTS_PER_TIME_CHECK = 50
 GATHER_S = 0.002
 # How long a call to Redis may take.
 REDIS_TIMEOUT_S = 1.0
-# The time-out of redis-py, which does not allow for a busy event loop.
+# The time-out of redis-py, for connecting too, which does not allow for a busy event
+# loop.
 REDIS_SOCKET_TIMEOUT_S = 5.0
 # A time-out that fires later than this is due to a busy event loop. Redis may have
 # replied, but the reply has not been read.
@@ -219,11 +220,7 @@ class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
     def __init__(self, hosts: list[str], prefix: str) -> None:
         super().__init__(
             hosts=[
-                {
-                    "address": host,
-                    "socket_timeout": REDIS_SOCKET_TIMEOUT_S,
-                    "socket_connect_timeout": REDIS_TIMEOUT_S,
-                }
+                {"address": host, "socket_timeout": REDIS_SOCKET_TIMEOUT_S}
                 for host in hosts
             ],
             prefix=prefix,

@@ -222,6 +222,23 @@ async def test_a_busy_event_loop_does_not_count_as_a_redis_timeout() -> None:
             await asyncio.Event().wait()
 
 
+async def test_a_busy_event_loop_does_not_fail_a_new_connection_to_redis(
+    shared_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    connect = loop.sock_connect
+
+    async def connect_busily(sock: Any, address: Any) -> None:
+        loop.call_soon(time.sleep, REDIS_TIMEOUT_S + 0.3)
+        await connect(sock, address)
+
+    monkeypatch.setattr(loop, "sock_connect", connect_busily)
+    layer = RedisLayer(hosts=[shared_redis.url], prefix="test.")
+    await layer.group_send_many([("runner.1", EventsLost(T))])
+    assert layer.dropped == 0
+    await layer.flush()
+
+
 async def test_redis_layer_counts_drops_and_raises_while_redis_is_away(
     redis_server: Redis,
 ) -> None:
