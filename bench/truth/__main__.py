@@ -2,6 +2,7 @@
 
     python -m bench.truth [--family judging] [--runs 10] [--cars 60] [--people 5]
                           [--notes]
+    python -m bench.truth --family plain    the short and real courses of the tests
 
 Phones send every 1 s, 5 s, 30 s, 2 min and 10 min, for the same runs. The constants of
 progress were chosen on the seeds and the noise of the family "tuning". The family
@@ -18,34 +19,27 @@ Splits of those who stand are false ones.
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from collections.abc import Sequence
 from random import Random
 
 from bench.truth.baselines import Flat, hidden_markov, nearest, windowed
-from bench.truth.courses import COURSES, course_of
+from bench.truth.courses import (
+    COURSES,
+    REAL_COURSES,
+    SHORT_COURSES,
+    course_of,
+    guide_of,
+)
 from bench.truth.runs import EVENTS, GUN_MS, PEOPLE, record, run_of
+from bench.truth.samples import sample
 from bench.truth.score import Score
-from runners.races.course import Course
-from runners.races.progress import Guide, Mark
 
 INTERVALS_S = (1, 5, 30, 120, 600)
 # The seed of a run is its number plus this.
-FIRST_SEED = {"tuning": 0, "judging": 5_000}
+FIRST_SEED = {"tuning": 0, "judging": 5_000, "plain": 0}
 # One in this many runs is followed at 1 Hz, because these cost the most.
 EVERY_SECOND = 4
-
-
-def guide_of(course: Course) -> Guide:
-    """Return a guide with a split every kilometre."""
-    splits = [
-        Mark(number, 1_000.0 * number, "split")
-        for number in range(1, math.ceil((course.length - 50) / 1_000))
-    ]
-    return Guide(
-        course, [Mark(0, 0.0, "start"), *splits, Mark(999, course.length, "finish")]
-    )
 
 
 def measure(
@@ -59,6 +53,13 @@ def measure(
     rivals: bool = True,
 ) -> None:
     """Add a run to the table. `event` is chosen at random unless it is given."""
+    if family == "plain":
+        for every in intervals:
+            taken = sample(kind, seed, every)
+            table.setdefault(every, Score()).add(
+                taken.run, taken.recording, taken.guide, {}, f"{kind} {seed} {every} s"
+            )
+        return
     name = f"{kind} {seed} {family} {event}"
     random = Random(name)
     places = COURSES[kind](random)
@@ -93,7 +94,7 @@ def main() -> None:
     parser.add_argument(
         "--people", type=int, default=0, help="of each of three other kinds, per course"
     )
-    parser.add_argument("--kind", choices=COURSES)
+    parser.add_argument("--kind")
     parser.add_argument("--every", type=int, choices=INTERVALS_S)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--no-baselines", action="store_true")
@@ -103,7 +104,10 @@ def main() -> None:
     others: dict[int, Score] = {}
     first = FIRST_SEED[options.family] + options.first
     began = time.process_time()
-    for kind in [options.kind] if options.kind else COURSES:
+    kinds = COURSES
+    if options.family == "plain":
+        kinds, options.cars, options.people = SHORT_COURSES | REAL_COURSES, 0, 0
+    for kind in [options.kind] if options.kind else kinds:
         most = max(options.runs, options.cars, options.people)
         for seed in range(first, first + most):
             wanted = [

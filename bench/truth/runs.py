@@ -10,9 +10,9 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
-from bench.truth.courses import degrees
+from bench.truth.courses import ORIGIN, Place, degrees
 from runners.races.course import Course
-from tests.races.shapes import Place
+from runners.simulation.motion import Wander
 
 Floats = npt.NDArray[np.float64]
 GUN_MS = 1_780_000_000_000
@@ -26,7 +26,7 @@ class Fix:
     t: int
     lat: float
     lng: float
-    accuracy: float | None = None
+    accuracy: float | None = 5.0
     speed: float | None = None
     heading: float | None = None
 
@@ -47,6 +47,7 @@ class TrueRun:
     started: float | None = None
     finished: float | None = None
     pace: float = 3.0
+    origin: Place = ORIGIN
 
     def index(self, t: int) -> float:
         return (t - GUN_MS) / 1000 + BEFORE_S
@@ -68,34 +69,33 @@ class TrueRun:
         return GUN_MS + 1000 * (after - 1 + part - BEFORE_S)
 
 
-class Wander:
-    """A random value that returns to zero (Gauss-Markov process)."""
-
-    def __init__(self, spread: float, memory: float, random: Random) -> None:
-        self.spread, self.memory, self.random = spread, memory, random
-        self.value = random.gauss(0, spread)
-
-    def step(self, seconds: float) -> float:
-        kept = math.exp(-seconds / self.memory)
-        fresh = self.spread * math.sqrt(1 - kept * kept)
-        self.value = self.value * kept + self.random.gauss(0, fresh)
-        return self.value
-
-
 EVENTS = ("none", "none", "wrong turn", "detour", "skip", "none")
 # Unlike others, these stay at the start, start late or walk.
 PEOPLE = ("stands", "starts late", "walks")
 STANDS_S = 7_200
 
 
-def run_of(places: list[Place], course: Course, random: Random, event: str) -> TrueRun:
-    """Run a course. `event` is a fault at a random place, "car", or one of PEOPLE."""
+def run_of(
+    places: list[Place],
+    course: Course,
+    random: Random,
+    event: str,
+    *,
+    line: Floats | None = None,
+    after_s: int = AFTER_S,
+) -> TrueRun:
+    """Run a course. `event` is a fault at a random place, "car", or one of PEOPLE.
+
+    `line` has the distances of the places, which are measured on a plane otherwise.
+    """
     run = TrueRun(event)
     pace = random.uniform(1.1, 1.7) if event == "walks" else random.uniform(2.0, 4.5)
     run.pace = pace
     scale = course.distances[-1]
-    line = np.array([0.0, *np.cumsum(np.hypot(*np.diff(np.array(places), axis=0).T))])
-    line *= scale / line[-1]
+    if line is None:
+        steps = np.hypot(*np.diff(np.array(places), axis=0).T)
+        line = np.array([0.0, *np.cumsum(steps)])
+        line *= scale / line[-1]
     xs, ys = np.array(places).T
 
     def point(distance: float) -> Place:
@@ -150,7 +150,7 @@ def run_of(places: list[Place], course: Course, random: Random, event: str) -> T
     run.finished = run.time_at(scale)
     # After the line, runners stand short of it or behind it.
     stands = scale + random.uniform(-40, 30)
-    for _ in range(AFTER_S):
+    for _ in range(after_s):
         distance += max(min(stands - distance, 1.2), -1.2)
         record(point(distance), max(distance, scale))
     return run
@@ -245,18 +245,28 @@ class Recording:
 
 
 def record(
-    run: TrueRun, places: list[Place], every: int, family: str, random: Random
+    run: TrueRun,
+    places: list[Place],
+    every: int,
+    family: str,
+    random: Random,
+    *,
+    sigma: float | None = None,
+    longest: float = math.inf,
 ) -> Recording:
     """Return the fixes of a run, one per interval.
 
     Family "tuning" has Gauss-Markov noise with periods of more noise. Family "judging"
     has noise of two correlation times, periods that drift away and come back, stretches
-    with a constant error, and outliers near other parts of the course.
+    with a constant error, and outliers near other parts of the course. Family "plain"
+    has the same noise all the time, a quarter of it white, and outliers that are far
+    away; half of them say how inaccurate they are. A silence takes at most `longest`
+    seconds.
     """
-    judging = family == "judging"
-    sigma = random.choice((3.0, 6.0, 12.0) if judging else (4.0, 8.0, 15.0))
-    noise = _Noise(sigma, len(run.xs), judging, random)
-    dead = list(_dead_zones(random, len(run.xs)))
+    judging, plain = family == "judging", family == "plain"
+    sigma = sigma or random.choice(SIGMAS_M[family])
+    noise = _Noise(sigma, len(run.xs), family, random)
+    dead = list(dead_zones(random, len(run.xs), longest))
     accuracy_kind = random.choice(("68 %", "constant", "nothing"))
     motion = every <= 5 and random.random() < 0.4
     fixes: list[Fix] = []
@@ -271,8 +281,9 @@ def record(
         if any(low <= index <= high for low, high in dead):
             continue
         x, y = run.xs[index], run.ys[index]
-        if random.random() < 0.003:
-            away = random.uniform(80, 3_000)
+        outlier = random.random() < 0.003
+        if outlier:
+            away = random.uniform(300 if plain else 80, 3_000)
             if judging and random.random() < 0.5:
                 x, y = random.choice(places)
             else:
@@ -280,10 +291,12 @@ def record(
                 x, y = x + away * math.cos(angle), y + away * math.sin(angle)
         accuracy = {
             "68 %": 1.5 * spread * random.uniform(0.8, 1.3),
-            "constant": 5.0,
+            "constant": sigma if plain else 5.0,
             "nothing": None,
         }[accuracy_kind]
-        lat, lng = degrees(x + east, y + north)
+        if outlier and plain and random.random() < 0.5:
+            accuracy = 900.0
+        lat, lng = degrees(x + east, y + north, run.origin)
         speed = heading = None
         if motion:
             run_x = run.xs[index + 1] - run.xs[index]
@@ -296,19 +309,31 @@ def record(
     return Recording(fixes, sigma)
 
 
+SIGMAS_M = {
+    "tuning": (4.0, 8.0, 15.0),
+    "judging": (3.0, 6.0, 12.0),
+    "plain": (3.0, 6.0, 10.0, 20.0, 30.0),
+}
+# Correlation times in seconds, and the variance divided by the part of each.
+MEMORIES = {
+    "tuning": ((30.0, 1.0),),
+    "judging": ((8.0, 2.0), (120.0, 2.0)),
+    "plain": ((0.01, 4.0), (25.0, 4 / 3)),
+}
+
+
 class _Noise:
     """The error of a phone, and its present size."""
 
-    def __init__(
-        self, sigma: float, seconds: int, judging: bool, random: Random
-    ) -> None:
-        memories = (8.0, 120.0) if judging else (30.0,)
-        part = sigma / math.sqrt(len(memories))
-        self.axes = [[Wander(part, m, random) for m in memories] for _ in "xy"]
-        self.judging = judging
+    def __init__(self, sigma: float, seconds: int, family: str, random: Random) -> None:
+        self.axes = [
+            [Wander(sigma / math.sqrt(n), m, random) for m, n in MEMORIES[family]]
+            for _ in "xy"
+        ]
+        self.judging = judging = family == "judging"
         self.more = [Wander(1.0, 40, random) for _ in "xy"]
         self.spells = []
-        at = random.expovariate(1 / 1_500)
+        at = math.inf if family == "plain" else random.expovariate(1 / 1_500)
         while at < seconds:
             length = random.uniform(40, 180) if judging else random.uniform(30, 120)
             angle, size = random.uniform(0, 6.3), 35 * random.weibullvariate(1.0, 2.0)
@@ -331,10 +356,12 @@ class _Noise:
         return east, north, spread
 
 
-def _dead_zones(random: Random, seconds: int) -> Iterator[tuple[float, float]]:
+def dead_zones(
+    random: Random, seconds: int, longest: float
+) -> Iterator[tuple[float, float]]:
     if random.random() < 0.25:
         at = random.uniform(BEFORE_S + 300, seconds)
-        yield at, at + random.uniform(600, 2_400)
+        yield at, at + min(random.uniform(600, 2_400), longest)
     for _ in range(random.choice((0, 1, 2))):
         at = random.uniform(BEFORE_S + 60, seconds)
-        yield at, at + random.choice((45, 90, 240))
+        yield at, at + min(random.choice((45, 90, 240)), longest)

@@ -21,6 +21,7 @@ ALARM_GRACE_S = 120
 class Score:
     """Sums over the runs of one interval."""
 
+    far_m: float = FAR_M
     fixes: int = 0
     unknown: int = 0
     within: int = 0
@@ -117,7 +118,7 @@ class Score:
     ) -> bool:
         """Count the first of several fixes that are shown far from the truth."""
         error = (one.progress or 0.0) - distance
-        far = abs(error) > FAR_M
+        far = abs(error) > self.far_m
         if far and not was:
             self.far += 1
             self.far_unstated += abs(error) > 3 * (one.uncertainty or 0.0)

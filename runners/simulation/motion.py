@@ -30,12 +30,12 @@ class Wander:
     """
 
     def __init__(self, spread: float, memory: float, random: Random) -> None:
-        self._spread, self._memory, self._random = spread, memory, random
+        self.spread, self._memory, self._random = spread, memory, random
         self.value = random.gauss(0, spread)
 
     def step(self, seconds: float) -> float:
         kept = math.exp(-seconds / self._memory)
-        fresh = self._spread * math.sqrt(1 - kept * kept)
+        fresh = self.spread * math.sqrt(1 - kept * kept)
         self.value = self.value * kept + self._random.gauss(0, fresh)
         return self.value
 

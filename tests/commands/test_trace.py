@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from runners.races.course import Course
 from runners.races.demo import demo_gpx
 from runners.races.progress import Guide
-from tests.races.runs import GUN
+from tests.races.bob import GUN
 
 
 @pytest.fixture

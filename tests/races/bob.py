@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bench.truth.courses import Place
+from bench.truth.runs import GUN_MS, Fix
 from runners.races.course import Course
 from runners.races.progress import Guide, Mark, Seen, State
 from runners.races.splits import Passing
-from tests.races.runs import GUN, Fix
 
+GUN = GUN_MS
 # Degrees at 0, 0.
 METRES_PER_DEGREE_EAST = 111_319.4908
 METRES_PER_DEGREE_NORTH = 110_574.2727
-# Metres east and north of 0, 0.
-Place = tuple[float, float]
 
 
 def at(seconds: float, east: float, north: float = 0.0, **more: float | None) -> Fix:

@@ -10,9 +10,11 @@ from random import Random
 import orjson
 import pytest
 
+from bench.truth.runs import Fix
 from runners.races.course import Course
 from runners.races.progress import Guide, State
 from tests.races.bob import (
+    GUN,
     METRES_PER_DEGREE_EAST,
     METRES_PER_DEGREE_NORTH,
     OUT_AND_BACK,
@@ -24,7 +26,6 @@ from tests.races.bob import (
     running,
     splits,
 )
-from tests.races.runs import GUN, Fix
 
 OUT_AND_BACK_10 = course((0, 0), (5_000, 0), (0, 0))
 TRACK = course((0, 0), *[(100, 0), (100, 100), (0, 100), (0, 0)] * 25)

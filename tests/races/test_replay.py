@@ -8,10 +8,10 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.truth.courses import SHORT_COURSES
+from bench.truth.samples import sample
 from runners.races.progress import State
-from tests.races.bob import splits
-from tests.races.runs import GUN, sample
-from tests.races.shapes import KINDS
+from tests.races.bob import GUN, splits
 
 
 def test_the_state_survives_as_json_at_every_fix() -> None:
@@ -31,7 +31,7 @@ def test_the_state_survives_as_json_at_every_fix() -> None:
 @settings(max_examples=12, deadline=None)
 @given(random=st.randoms(use_true_random=False), seed=st.integers(0, 40))
 def test_a_replay_is_the_same_in_any_order(random: Random, seed: int) -> None:
-    kinds = list(KINDS)
+    kinds = list(SHORT_COURSES)
     run = sample(kinds[seed % len(kinds)], seed)
     fixes = run.fixes[:: max(len(run.fixes) // 150, 1)]
     shuffled = list(fixes)
@@ -51,3 +51,20 @@ def test_a_replay_equals_the_advanced_state() -> None:
     assert replay.state == state
     assert replay.splits == splits(seen)
     assert len(replay.progress) == len(replay.held) == len(run.fixes)
+
+
+def test_hypotheses_survive_each_restart() -> None:
+    run = sample("track, 12.5 laps", 1034)
+    state = again = run.guide.begin(GUN)
+    longest = 0
+    for fix in run.fixes[:400]:
+        state, seen = run.guide.advance(state, fix)
+        carried = orjson.dumps(again.as_json())
+        again, seen_again = run.guide.advance(
+            State.from_json(orjson.loads(carried)), fix
+        )
+        longest = max(longest, len(carried))
+        assert seen_again == seen
+    assert again == state
+    # Each event carries the state.
+    assert longest < 1_500

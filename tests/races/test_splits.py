@@ -6,7 +6,10 @@ from random import Random
 
 import pytest
 
+from bench.truth.courses import track
+from bench.truth.runs import Fix
 from tests.races.bob import (
+    GUN,
     OUT_AND_BACK,
     STRAIGHT,
     at,
@@ -16,8 +19,6 @@ from tests.races.bob import (
     running,
     splits,
 )
-from tests.races.runs import GUN, Fix
-from tests.races.shapes import track
 
 # -- start
 
