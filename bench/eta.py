@@ -5,11 +5,11 @@
 Each spectator follows up to three of 200 runners and has chosen a place: most of them
 a checkpoint, the others any of 40 places. All ask within the first 20 s, which are not
 measured; then each asks when a page would (static/js/arrivals.js), or with `--every` at
-a fixed interval, from a random time within the first wait on. Connections are kept
-open, as by a proxy. Latencies count from the time when a request is due, so that a
-server that falls behind cannot hide it. Prints p50 and p99 in ms, the CPU time of the
-server per second (`cores`; `cores_idle` before anybody asks) and per request, and the
-responses that were no answer.
+a fixed interval, from a random time within the first wait on. As many connections are
+kept open as by the proxy of deploy/nginx. Latencies count from the time when a request
+is due, so that a server that falls behind cannot hide it. Prints p50 and p99 in ms, the
+CPU time of the server per second (`cores`; `cores_idle` before anybody asks) and per
+request, and the responses that were no answer.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ CHECKPOINTS_M = (2_500, 5_000, 7_500, 10_000)
 AT_CHECKPOINT = 0.8
 PLACES = 40
 CONNECTIONS = 512
+# Those without a request that are kept, as by deploy/nginx.
+KEPT = 64
 # What a page's request has, and what a proxy adds.
 HEADERS = {
     **{"Host": "127.0.0.1", "Accept": "*/*", "Accept-Encoding": "gzip, deflate, br"},
@@ -82,7 +84,7 @@ class Ask:
 
 
 class Crowd:
-    """Spectators who ask at their own times."""
+    """Spectators who ask at their own times, by the connections of a proxy."""
 
     def __init__(self, port: int, paths: list[str], every: float | None) -> None:
         self.port = port
@@ -93,11 +95,12 @@ class Crowd:
         self.waits = [EVERY_S] * len(paths)
         self.due: list[tuple[float, int]] = []
         self.found: list[Ask] = []
+        # Open connections without a request, the last used one at the end.
+        self.kept: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def run(self, seconds: float) -> list[Ask]:
         """Ask for some seconds, from random times on; return these requests."""
-        asks: asyncio.Queue[Ask] = asyncio.Queue()
-        asking = [asyncio.create_task(self._ask(asks)) for _ in range(CONNECTIONS)]
+        self.free = asyncio.Semaphore(CONNECTIONS)
         begin = time.perf_counter()
         self.found = []
         self.due = [
@@ -105,35 +108,50 @@ class Crowd:
             for n, wait in enumerate(self.waits)
         ]
         heapify(self.due)
-        while (now := time.perf_counter()) < begin + seconds:
-            while self.due and self.due[0][0] <= now:
-                asks.put_nowait(Ask(*heappop(self.due)))
-            await asyncio.sleep(0.002)
-        await asks.join()
-        for task in asking:
-            task.cancel()
+        async with asyncio.TaskGroup() as asking:
+            while (now := time.perf_counter()) < begin + seconds:
+                while self.due and self.due[0][0] <= now:
+                    asking.create_task(self._ask(Ask(*heappop(self.due))))
+                await asyncio.sleep(0.002)
+        while self.kept:
+            self.kept.pop()[1].close()
         return self.found
 
-    async def _ask(self, asks: asyncio.Queue[Ask]) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        while True:
-            ask = await asks.get()
-            if reader.at_eof():
-                # The server ends connections that have been idle for 5 s.
-                writer.close()
-                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            path = self.paths[ask.spectator]
-            writer.write(f"GET {path} HTTP/1.1\r\n{HEAD}\r\n".encode())
+    async def _ask(self, ask: Ask) -> None:
+        request = f"GET {self.paths[ask.spectator]} HTTP/1.1\r\n{HEAD}\r\n".encode()
+        async with self.free:
+            status, body = await self._answer(request)
+        ask.latency = time.perf_counter() - ask.due
+        ask.status = status
+        self.found.append(ask)
+        wait = self.every or wait_of(json.loads(body))
+        self.waits[ask.spectator] = wait
+        heappush(self.due, (ask.due + wait, ask.spectator))
+
+    async def _answer(self, request: bytes) -> tuple[str, bytes]:
+        """Send a request on a kept connection, or on a new one if that has ended."""
+        is_kept = bool(self.kept)
+        reader, writer = (
+            self.kept.pop()
+            if is_kept
+            else await asyncio.open_connection("127.0.0.1", self.port)
+        )
+        try:
+            writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             length = int(head.partition("content-length: ")[2].split()[0])
             body = await reader.readexactly(length)
-            ask.latency = time.perf_counter() - ask.due
-            ask.status = head.split()[1]
-            self.found.append(ask)
-            wait = self.every or wait_of(json.loads(body))
-            self.waits[ask.spectator] = wait
-            heappush(self.due, (ask.due + wait, ask.spectator))
-            asks.task_done()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+            if is_kept:
+                # The server ends connections that have been idle for 5 s.
+                return await self._answer(request)
+            raise
+        if len(self.kept) < KEPT:
+            self.kept.append((reader, writer))
+        else:
+            writer.close()
+        return head.split()[1], body
 
 
 def wait_of(answer: dict[str, Any]) -> float:
