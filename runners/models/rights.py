@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
 
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.utils import timezone
 
 M = TypeVar("M", bound=models.Model)
@@ -22,6 +22,17 @@ class RightsChangeQuerySet(models.QuerySet["RightsChange"]):
             for key in keys
             if key is not None
         )
+
+    def newest_id(self) -> int:
+        """Return the id of the last change, or 0.
+
+        Each process asks several times per second, and the ORM takes ten times as long.
+        """
+        table = connection.ops.quote_name(self.model._meta.db_table)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT MAX(id) FROM {table}")  # noqa: S608
+            newest: int | None = cursor.fetchone()[0]
+        return newest or 0
 
 
 class RightsChange(models.Model):

@@ -204,7 +204,7 @@ class AccessMonitor:
         started = time.monotonic()
         first = self._floor is None
         if self._floor is None:
-            self._floor = await database.read_rights(_last_change)
+            self._floor = await database.read_rights(RightsChange.objects.newest_id)
         rows = await self._new_changes(self._floor)
         changes = Changes.of(rows)
         if rows:
@@ -359,13 +359,9 @@ def _item_events(pk: int, item: dict[str, Any]) -> list[Frames[Event]]:
     return [Frames(event) for event in events]
 
 
-def _last_change() -> int:
-    return (
-        RightsChange.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    )
-
-
 def _changes_after(newest: int, late: Sequence[int]) -> list[RightsChange]:
     """Return the changes after the newest known one, and of the late keys before it."""
+    if not late and RightsChange.objects.newest_id() <= newest:
+        return []
     rows = RightsChange.objects.filter(Q(pk__gt=newest) | Q(pk__in=late))
     return list(rows.order_by("pk"))

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import orjson
-from django.db import connection
 from django.db.models import Max
 
 from runners import database
@@ -115,7 +114,7 @@ class ArrivalReads:
         # Of viewers without an account and links, by race.
         self._fields: dict[str, VisibleField] = {}
         # The last change of rights before these were read.
-        self._change: int | None = None
+        self._change = 0
         # Runners whose predictions are to be renewed.
         self._due: dict[int, VisibleField] = {}
         self._renewing: asyncio.Task[None] | None = None
@@ -177,7 +176,7 @@ class ArrivalReads:
 
     def _discard_fields(self) -> None:
         """Discard the fields that are old, or all if a right may have changed."""
-        if (change := _newest_change()) != self._change:
+        if (change := RightsChange.objects.newest_id()) != self._change:
             self._change = change
             self._fields.clear()
         oldest = time.monotonic() - FIELD_AGE_S
@@ -191,15 +190,6 @@ class ArrivalReads:
         if visible is None:
             visible = self._fields[slug] = _visible_field(slug)
         return visible
-
-
-def _newest_change() -> int | None:
-    # Ten times per second, and the ORM takes ten times as long.
-    table = connection.ops.quote_name(RightsChange._meta.db_table)
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT MAX(id) FROM {table}")  # noqa: S608
-        newest: int | None = cursor.fetchone()[0]
-    return newest
 
 
 def _load(request: ArrivalsRequest) -> int:
