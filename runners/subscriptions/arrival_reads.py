@@ -148,12 +148,16 @@ class ArrivalReads:
     # -- in a thread of the database pool
 
     def _renew_some(self) -> None:
-        due: dict[VisibleField, list[int]] = defaultdict(list)
+        # By race, and not by field: of these there is one per second, and predictions
+        # do not depend on rights.
+        due: dict[int, list[int]] = defaultdict(list)
+        fields: dict[int, VisibleField] = {}
         for _ in range(min(len(self._due), RENEWED_AT_ONCE)):
             runner, visible = self._due.popitem()
-            due[visible].append(runner)
-        for visible, runners in due.items():
-            renew_predictions(visible.race, visible.ground, runners)
+            due[visible.race.pk].append(runner)
+            fields.setdefault(visible.race.pk, visible)
+        for race, visible in fields.items():
+            renew_predictions(visible.race, visible.ground, due[race])
 
     def _read(
         self, requests: Sequence[ArrivalsRequest]
