@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.urls import Resolver404, resolve
@@ -36,13 +36,13 @@ NOT_CACHED = "private, no-store"
 
 
 class PublicRequest(NamedTuple):
-    """A request: the variable parts of its path, and its query.
+    """A request: the variable parts of its path, and its query, which Django can parse.
 
     `headers` are those of a response with JSON.
     """
 
     parts: dict[str, Any]
-    query: QueryDict
+    query: str
     headers: Headers
 
 
@@ -102,13 +102,12 @@ def _public_request(scope: Scope, view_name: str) -> PublicRequest | None:
     known = _parts_and_headers(view_name, *address, tuple(of_address))
     if known is None:
         return None
-    try:
-        query = QueryDict(scope["query_string"].decode())
-    except (UnicodeDecodeError, SuspiciousOperation):
-        # Django answers with 400.
+    query = scope["query_string"]
+    fields = query.count(b"&") + 1
+    if not query.isascii() or fields > settings.DATA_UPLOAD_MAX_NUMBER_FIELDS:
         return None
     parts, headers = known
-    return PublicRequest(parts, query, headers)
+    return PublicRequest(parts, query.decode(), headers)
 
 
 @lru_cache(maxsize=ADDRESSES_KEPT)
