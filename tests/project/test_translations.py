@@ -5,15 +5,17 @@ from __future__ import annotations
 import ast
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import allauth
 import polib
 import pytest
 from django.conf import settings
 from django.template import Template
 from django.template.base import Node
 from django.templatetags.i18n import BlockTranslateNode, TranslateNode
+from django.utils.translation import gettext
 
 from tests.servers import ROOT
 
@@ -22,6 +24,8 @@ FUNCTIONS = {"_", "gettext", "gettext_lazy", "ngettext"}
 PLACEHOLDER = re.compile(r"%\(\w+\)s|\{\w+\}")
 # A text in an argument of a template tag, and one in a script.
 ARGUMENT = re.compile(r"""\b_\((?:"([^"]+)"|'([^']+)')\)""")
+# Pages of django-allauth that have no URL here.
+NOT_SERVED = re.compile(r"phone|login_code|request_|reauthentication_code|signup_")
 SCRIPT = re.compile(r'\bn?gettext\(\s*"((?:[^"\\]|\\.)+)"')
 
 
@@ -38,8 +42,9 @@ def texts_of_pages() -> set[str]:
     return {*texts_of_templates(), *texts_of_code()}
 
 
-def texts_of_templates() -> Iterator[str]:
-    for path in translated_files("templates", "*.html"):
+def texts_of_templates(paths: Iterable[Path] = ()) -> Iterator[str]:
+    """Yield the texts of templates, by default of our own."""
+    for path in paths or translated_files("templates", "*.html"):
         source = path.read_text()
         yield from (a or b for a, b in ARGUMENT.findall(source))
         for node in Template(source).nodelist.get_nodes_by_type(Node):
@@ -102,3 +107,22 @@ def test_translations_are_not_fuzzy_and_keep_their_placeholders(
         assert set(PLACEHOLDER.findall("".join(translations(entry)))) == wanted, (
             entry.msgid
         )
+
+
+def test_headings_of_allauth_are_in_sentence_case() -> None:
+    # Our own templates replace those of the same name.
+    folder = Path(allauth.__file__).parent / "templates"
+    paths = [
+        path
+        for path in (*folder.glob("account/*.html"), *folder.glob("mfa/**/*.html"))
+        if not NOT_SERVED.search(str(path))
+        and not (ROOT / "templates" / path.relative_to(folder)).exists()
+    ]
+    headings = {
+        gettext(text)
+        for text in texts_of_templates(paths)
+        if not re.search(r"[.,:%]", text)
+    }
+    assert len(paths) > 20 and "Recovery codes" in headings
+    # One capital, besides words such as "TOTP".
+    assert [text for text in headings if re.search(r" [A-Z][a-z]", text)] == []
