@@ -150,6 +150,14 @@ export function dayAndTime(ms) {
   return clock({ ...parts, hour: HOUR, minute: "2-digit" }).format(ms);
 }
 
+/**
+ * Return a date and a time: "4 Oct, 10:00".
+ * @param {number} ms
+ */
+export function moment(ms) {
+  return clock({ day: "numeric", month: "short", hour: HOUR, minute: "2-digit" }).format(ms);
+}
+
 // 24 h, unless the visitor's region is known to use 12 h.
 const HOURS = language === "en" ? "h23" : undefined;
 // Times of 12 h have no leading zero.

@@ -1,14 +1,9 @@
 // The scripts of a runner's own pages. The pages work without them.
 
 import { find } from "./dom.js";
-import { gettext, language } from "./language.js";
+import { moment } from "./format.js";
+import { gettext } from "./language.js";
 
-const moment = new Intl.DateTimeFormat(language, {
-  day: "numeric",
-  month: "short",
-  hour: "2-digit",
-  minute: "2-digit",
-});
 // How long the device may take to find its position.
 const LOCATE_WAIT_MS = 20_000;
 
@@ -30,7 +25,7 @@ function input(id) {
 
 for (const time of all("time[data-local]", HTMLTimeElement)) {
   time.title = time.textContent ?? "";
-  time.textContent = moment.format(new Date(time.dateTime));
+  time.textContent = moment(Date.parse(time.dateTime));
 }
 
 const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
