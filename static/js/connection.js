@@ -16,7 +16,7 @@ const HANDSHAKE_WAIT_MS = 10_000;
 // A server that is silent for this many heartbeats is disconnected.
 const SILENT_HEARTBEATS = 2.5;
 // A visible page sends a ping after this silence, because it claims to be live.
-const PROBE_AFTER_MS = 6000;
+const PROBE_AFTER_MS = 5000;
 // How long a socket may take to respond to a ping.
 const PROBE_WAIT_MS = 5000;
 
