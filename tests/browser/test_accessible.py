@@ -27,6 +27,12 @@ APPEARANCE_RULES = {
 }
 # Colours are only checked after their transitions.
 NO_TRANSITIONS = "* { transition: none !important; }"
+OFFICE_LISTS = ".accounted .wide, .desk-row .liveness"
+# Wider than its box, or higher than a line.
+SQUEEZED = """(lists) => lists.filter((list) =>
+  list.scrollWidth > list.clientWidth
+    || list.matches(".liveness") && list.offsetHeight > 30
+).map((list) => `is squeezed at 320 px: ${list.textContent.trim().slice(0, 60)}`)"""
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +70,15 @@ def overflow(page: Page) -> list[str]:
     return [f"is {wide} px too wide at 640 px"] if wide > 0 else []
 
 
+def squeezed(page: Page) -> list[str]:
+    """Return what scrolls sideways or wraps in the lists of race day on a phone."""
+    if not page.locator(OFFICE_LISTS).count():
+        return []
+    page.set_viewport_size({"width": 320, "height": 640})
+    found: list[str] = page.locator(OFFICE_LISTS).evaluate_all(SQUEEZED)
+    return found
+
+
 def test_no_page_violates_a_rule_of_axe(
     browser: Browser, web_server: Server, site: Site, axe: Path
 ) -> None:
@@ -83,7 +98,7 @@ def test_no_page_violates_a_rule_of_axe(
                 f"{name}, {scheme}, {width}: {fault}"
                 for fault in faults(page, APPEARANCE_RULES if n else RULES)
             ]
-        found += [f"{name} {fault}" for fault in overflow(page)]
+        found += [f"{name} {fault}" for fault in overflow(page) + squeezed(page)]
         page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
     context.close()
     assert not found, "\n\n".join(found)
