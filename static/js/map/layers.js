@@ -54,6 +54,8 @@ export function layers(tokens) {
   const rim = ["match", ["get", "state"], "estimated", ["get", "colour"], tokens.stale];
   const certainty = ["case", ["get", "predicted"], 0.6, 1];
   const halo = { "text-halo-color": tokens["map-casing"], "text-halo-width": 1.5 };
+  // Names are read over the discs of runners below them.
+  const wideHalo = { ...halo, "text-halo-width": 2.5 };
   return [
     {
       id: "course-casing",
@@ -204,7 +206,7 @@ export function layers(tokens) {
         "text-justify": "auto",
         "text-optional": true,
       },
-      paint: { "text-color": tokens.text, ...halo },
+      paint: { "text-color": tokens.text, ...wideHalo },
     })),
     {
       id: CLUSTERS,
@@ -298,7 +300,7 @@ export function layers(tokens) {
         "text-justify": "auto",
         "text-optional": true,
       },
-      paint: { "text-color": tokens.text, ...halo, "icon-opacity": certainty },
+      paint: { "text-color": tokens.text, ...wideHalo, "icon-opacity": certainty },
     },
   ];
 }
