@@ -85,7 +85,8 @@ def make_site() -> Site:
         invitation=f"/invitations/{invitation}/",
         sessions={user.username: make_session(user) for user in (office, mum, veras)},
         errors={
-            name: render_to_string(f"{name}.html") for name in ("400", "403", "500")
+            name: render_to_string(f"{name}.html")
+            for name in ("400", "403", "429", "500")
         },
     )
 
