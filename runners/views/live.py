@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -105,69 +105,40 @@ def live_page(
     """Show a live page; `link` is the share link that gives access to it."""
     now = timezone.now()
     courses = list(courses)
-    # On a race's or a runner's page.
-    its_race = (race or next(iter(courses), None)) if race or one_runner else None
-    assets: dict[str, Any] | None = map_assets()
+    shown_race = race or next(iter(courses), None)
     mode = _mode(request)
-    page = {
-        **_addresses(),
+    page = _page(follow, race, courses, link, now) | {
         "mode": mode,
-        "first": _first(follow),
-        "card": _card(race) if race and not link else None,
-        "replay": race and reverse("replay_json", args=[race.slug]),
-        # The `follow` message that this page sends (docs/protocol.md).
-        "follow": follow,
         "ownFollows": own_follows,
         "oneRunner": one_runner,
-        # A race page receives changes of its runners over the socket.
-        "race": race
-        and {
-            "slug": race.slug,
-            "start": milliseconds(race.start),
-            "ends": milliseconds(race.ends),
-        },
-        # Its time zone, and a time in it.
-        "zone": its_race
-        and {"name": its_race.timezone, "at": milliseconds(its_race.start)},
-        "courses": [course_of(other, now) for other in courses],
-        "heights": heights_of(its_race),
-        "link": link and {"expires": milliseconds(link.expires_at)},
-        "time": milliseconds(now),
+        # The race of a race's or a runner's page.
+        **_race_facts(shown_race if race or one_runner else None),
         # A page inside a frame of a different site must not act for the visitor.
         "account": None if mode == "embed" else _account(request),
-        "map": assets
-        and {
-            **assets,
-            "style": settings.SPECTATE_MAP_STYLE,
-            "streets": streets_of([race] if race else courses),
-        },
     }
+    has_map = page["map"] is not None
     # A share link shows nothing else.
     others = Race.objects.none() if link else visible_races()
-    if race:
-        others = others.exclude(pk=race.pk)
     context = {
         "page": page,
-        "scripts": live_scripts(has_map=assets is not None),
+        "scripts": live_scripts(has_map=has_map),
         "mode": mode,
         "qr": _qr(request) if mode == "screen" and link is None else "",
         "title": title,
-        "race": race,
-        **(_race_context(race, now) if race else {}),
+        **_race_context(race, now),
         "share_link": link,
         "preview": None
         if link
         else link_preview(
-            request,
-            title,
-            race or next(iter(courses), None),
-            one_runner or request.GET.get("runner"),
+            request, title, shown_race, one_runner or request.GET.get("runner")
         ),
-        "has_map": assets is not None,
+        "has_map": has_map,
         # Rendered here so that the list does not wait for scripts, except behind a
         # link.
         "rows": "" if link or one_runner else first_rows(race, request.user.pk),
-        "overview": overview_of(others, now, PAST_RACES),
+        "overview": overview_of(
+            others.exclude(pk=race.pk) if race else others, now, PAST_RACES
+        ),
     }
     response = render(request, "runners/live.html", context)
     # The page shows runners who may be private a minute later.
@@ -179,6 +150,47 @@ def live_page(
         # The page's service worker may keep it (static/js/offline/worker.js).
         response["Spectate-Offline"] = "1"
     return response
+
+
+def _page(
+    follow: dict[str, Any],
+    race: Race | None,
+    courses: Sequence[Race],
+    link: ShareLink | None,
+    now: datetime,
+) -> dict[str, Any]:
+    """Return what the page's scripts need, whoever sees it."""
+    assets: dict[str, Any] | None = map_assets()
+    return {
+        **_addresses(),
+        "first": _first(follow),
+        "card": _card(race) if race and not link else None,
+        "replay": race and reverse("replay_json", args=[race.slug]),
+        # The `follow` message that this page sends (docs/protocol.md).
+        "follow": follow,
+        # A race page receives changes of its runners over the socket.
+        "race": race
+        and {
+            "slug": race.slug,
+            "start": milliseconds(race.start),
+            "ends": milliseconds(race.ends),
+        },
+        "courses": [course_of(other, now) for other in courses],
+        "link": link and {"expires": milliseconds(link.expires_at)},
+        "time": milliseconds(now),
+        "map": assets
+        and {
+            **assets,
+            "style": settings.SPECTATE_MAP_STYLE,
+            "streets": streets_of([race] if race else courses),
+        },
+    }
+
+
+def _race_facts(race: Race | None) -> dict[str, Any]:
+    """Return a race's time zone with a time in it, and the heights of its course."""
+    zone = race and {"name": race.timezone, "at": milliseconds(race.start)}
+    return {"zone": zone, "heights": heights_of(race)}
 
 
 def _addresses() -> dict[str, Any]:
@@ -206,9 +218,12 @@ def _card(race: Race) -> str | None:
     return reverse("entry_preview", args=[race.slug, "BIB"])
 
 
-def _race_context(race: Race, now: datetime) -> dict[str, Any]:
-    """Return a race's description. Its times are in its time zone."""
+def _race_context(race: Race | None, now: datetime) -> dict[str, Any]:
+    """Return a race and its description. Its times are in its time zone."""
+    if race is None:
+        return {"race": None}
     return {
+        "race": race,
         "race_state": _race_state(race, now),
         "race_length": race.length / 1000,
         # Naive: a template would convert it.
