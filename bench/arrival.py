@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from runners.races.arrival.backtest import Answer, play, run_between
-from runners.races.arrival.eta import Slopes
 from runners.races.arrival.learning import learn
 from runners.races.arrival.pacing import Floats, Prior, pace_at
 from runners.races.arrival.results import Results, read_results
+from runners.races.arrival.slopes import Slopes
 
 ASKED_AT_M = (5_000.0, 10_000.0, 21_097.5, 30_000.0)
 QUANTILES = (0.5, 0.1, 0.9)

@@ -15,10 +15,10 @@ from django.utils.safestring import SafeString
 
 from runners.models import Race, Wave
 from runners.models.race import timezones
-from runners.races.arrival.eta import Slopes
 from runners.races.arrival.learning import learn_past
 from runners.races.arrival.results import MAX_BYTES as MAX_RESULTS_BYTES
 from runners.races.arrival.results import ResultsError, read_results
+from runners.races.arrival.slopes import Slopes
 from runners.races.course import Course, Waypoint, waypoints_of_gpx
 from runners.races.course_check import REPAIRS, repair_course
 from runners.races.gpx_import import MAX_BYTES, CourseError

@@ -15,7 +15,9 @@ from functools import cached_property
 from typing import NamedTuple
 
 from runners.models import Checkpoint, Entry, Passing, Race
-from runners.races.arrival.eta import Passed, Slopes, latest_arrival
+from runners.races.arrival.eta import latest_arrival
+from runners.races.arrival.ranges import Passed
+from runners.races.arrival.slopes import Slopes
 from runners.races.race_data import Ground, Stop, ground_of, rows_of, samples_of
 from runners.races.standings import Row
 

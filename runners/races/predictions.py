@@ -17,14 +17,8 @@ import orjson
 from django.utils import timezone
 
 from runners.models import Entry, Race
-from runners.races.arrival.eta import (
-    Arrival,
-    Curve,
-    Passed,
-    arrivals,
-    is_predictable,
-    probable_place,
-)
+from runners.races.arrival.eta import Arrival, arrivals, probable_place
+from runners.races.arrival.ranges import Curve, Passed, is_predictable
 from runners.races.race_data import Ground, results_of, rows_of, samples_of
 from runners.races.standings import Row
 

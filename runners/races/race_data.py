@@ -13,8 +13,9 @@ from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from runners.models import Entry, LatestPosition, Position, Race, Split
-from runners.races.arrival.eta import RECENT_S, Passed, Slopes
 from runners.races.arrival.pacing import Prior, shipped
+from runners.races.arrival.ranges import RECENT_S, Passed
+from runners.races.arrival.slopes import Slopes
 from runners.races.course import Course
 from runners.races.progress import State
 from runners.races.splits import Mark, passes_of

@@ -11,7 +11,7 @@ from runners.positions.fix import Fix
 from runners.positions.privacy_rules import PrivacyRules
 from runners.positions.validation import FixError
 from runners.races.arrival.estimate import estimated_nodes
-from runners.races.arrival.eta import Passed
+from runners.races.arrival.ranges import Passed
 from runners.races.course import Course
 from runners.races.race_data import START_DOUBT_S, Ground
 from runners.timing.chain import StationPass

@@ -15,7 +15,7 @@ from django.utils import timezone
 from runners.models import Chip, Entry, Passing, Race, RaceRole, Runner
 from runners.models.race_role import Role
 from runners.races.accounted import STARTERS, Accounts, Group, accounts_of
-from runners.races.arrival import eta
+from runners.races.arrival import ranges
 from runners.races.arrival.eta import latest_arrival
 from runners.races.entries import entry_mark
 from runners.timing.reads import read_of
@@ -160,7 +160,7 @@ def test_the_page_and_the_file_list_what_adds_up(
     assert eleven["group"] == "Overdue" and eleven["after"] == "5 km"
 
     # Without predictions, times of most runners.
-    monkeypatch.setattr(eta, "_shown", lambda *_: math.nan)
+    monkeypatch.setattr(ranges, "_shown", lambda *_: math.nan)
     latest_arrival.cache_clear()
     assert office.get(f"{url}.csv").status_code == 200
     assert "Overdue</a></th><td>3" in office.get(f"{url}/").text

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from runners.races.arrival.backtest import play, run_between, scores
-from runners.races.arrival.eta import Slopes
 from runners.races.arrival.learning import learn
 from runners.races.arrival.pacing import Prior, shipped
 from runners.races.arrival.results import Results, ResultsError, read_results
+from runners.races.arrival.slopes import Slopes
 from tests.races.finishers import results_csv
 
 DISTANCES_M = [10_000.0, 21_097.5, 30_000.0]

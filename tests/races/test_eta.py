@@ -7,20 +7,17 @@ import numpy as np
 import pytest
 
 from bench.arrival import steady_ratio
-from runners.races.arrival import eta
+from runners.races.arrival import ranges
 from runners.races.arrival.eta import (
     Arrival,
-    Curve,
-    Passed,
     Probable,
-    Slopes,
-    _times_at,
     arrivals,
     latest_arrival,
     probable_place,
-    slope_cost,
 )
 from runners.races.arrival.pacing import shipped
+from runners.races.arrival.ranges import Curve, Passed, times_at
+from runners.races.arrival.slopes import Slopes, slope_cost
 from runners.races.course import Course
 
 # Bob's pace in seconds per metre, five minutes per kilometre.
@@ -273,11 +270,11 @@ def test_curves_of_many_runners_are_computed_at_once(
     alone = [Curve.of_many([samples], slopes, shipped())[0] for samples in field]
     computed = []
 
-    def times_at(*given: Any) -> Any:
+    def counted(*given: Any) -> Any:
         computed.append(given)
-        return _times_at(*given)
+        return times_at(*given)
 
-    monkeypatch.setattr(eta, "_times_at", times_at)
+    monkeypatch.setattr(ranges, "times_at", counted)
     together = Curve.of_many(field, slopes, shipped())
     assert len(computed) == 1
     for one_of_many, curve in zip(together, alone, strict=True):

@@ -14,10 +14,11 @@ from django.test import Client
 
 from runners.models import Entry, Race
 from runners.preferences.runner_settings import sharing_pause, zone_add
-from runners.races.arrival import eta
+from runners.races.arrival import ranges
 from runners.races.arrival.estimate import Node, estimated_nodes
-from runners.races.arrival.eta import Passed, Slopes
 from runners.races.arrival.pacing import shipped
+from runners.races.arrival.ranges import Passed
+from runners.races.arrival.slopes import Slopes
 from runners.rights.access import race_runners
 from runners.snapshots.items import runner_items
 from runners.units.clock import milliseconds
@@ -74,7 +75,7 @@ def test_runners_are_estimated_together_as_each_alone(
 
     # The prediction of the second runner fails: the pace is that of most runners.
     shares = iter((math.nan, 0.3))
-    monkeypatch.setattr(eta, "_shown", lambda *_: next(shares))
+    monkeypatch.setattr(ranges, "_shown", lambda *_: next(shares))
     first, second, third = estimated_nodes(runners, MARATHON, shipped())
     assert (first, third) == (alone[0], alone[2])
     assert second[-1] == (0.45 * 5_000, 10_000, 10_000, 10_000)

@@ -11,7 +11,6 @@ import numpy as np
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from runners.races.arrival.backtest import Answer, Score, play, scores
-from runners.races.arrival.eta import Slopes
 from runners.races.arrival.learning import learn
 from runners.races.arrival.pacing import Prior
 from runners.races.arrival.results import (
@@ -20,6 +19,7 @@ from runners.races.arrival.results import (
     ResultsError,
     read_results,
 )
+from runners.races.arrival.slopes import Slopes
 from runners.races.course import Course
 from runners.races.gpx_import import CourseError
 

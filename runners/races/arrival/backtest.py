@@ -17,9 +17,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from runners.races.arrival.eta import RECENT_S, Passed, Slopes, arrivals
+from runners.races.arrival.eta import arrivals
 from runners.races.arrival.pacing import Prior
+from runners.races.arrival.ranges import RECENT_S, Passed
 from runners.races.arrival.results import Results
+from runners.races.arrival.slopes import Slopes
 
 Floats = npt.NDArray[np.float64]
 

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runners.races.arrival.eta import Passed, Range, Slopes, ranges_ahead
 from runners.races.arrival.pacing import Prior
+from runners.races.arrival.ranges import Passed, Range, ranges_ahead
+from runners.races.arrival.slopes import Slopes
 
 # One node per this distance, besides those at which an end of the range reaches the
 # mat: on a hilly course the pace differs by so much that fewer would be seen.

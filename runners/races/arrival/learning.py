@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runners.races.arrival.eta import SLOPES_SHOWN, Slopes
 from runners.races.arrival.pacing import (
     TERMS,
     Floats,
@@ -30,7 +29,9 @@ from runners.races.arrival.pacing import (
     shipped,
     spread_terms,
 )
+from runners.races.arrival.ranges import SLOPES_SHOWN
 from runners.races.arrival.results import Results, ResultsError
+from runners.races.arrival.slopes import Slopes
 
 # The quantile of the middle. The median is early on average, since bad races are slower
 # by more than good ones are faster. This is a compromise with the mean.
