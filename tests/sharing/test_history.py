@@ -32,7 +32,7 @@ from runners.races.progress import State
 from runners.races.splits import Node
 from runners.rights.access import Viewer, followable
 from runners.rights.windows import public_from, visible_from
-from runners.subscriptions import arrival_reads
+from runners.subscriptions import arrival_answers
 from runners.units.clock import milliseconds, now_ms
 from runners.views.races.listing import forget_kept
 from tests.clients import Message, typed_client
@@ -335,7 +335,7 @@ def test_what_was_read_for_others_before_a_right_is_not_shown(
 def test_a_position_from_before_a_right_puts_nobody_among_the_next(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrival_reads, "MAX_COMING", 1)
+    monkeypatch.setattr(arrival_answers, "MAX_COMING", 1)
     race = entered(public_for=-HOUR).race
     make_entry(race, "far", "2", pace=0.4)
     answer = client.get("/races/ten/eta.json?at=9000").json()

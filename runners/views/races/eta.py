@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from runners import database
 from runners.serving.bodies import Scope
 from runners.serving.process import current
-from runners.subscriptions.arrival_reads import ArrivalsRequest, read_arrivals
+from runners.subscriptions.arrival_answers import ArrivalsRequest, read_arrivals
 from runners.units.errors import CodedError
 from runners.views.anybody import PublicRequest, Response, before_django
 from runners.views.live_json import Refused, link_in_header

@@ -34,7 +34,7 @@ FIELDS_KEPT = 16
 # Rows of a response: the default and the limit.
 DEFAULT_ROWS = 100
 MAX_ROWS = 2_000
-# Runners that one request may name, as for arrivals (arrival_reads.py).
+# Runners that one request may name, as for arrivals (arrival_answers.py).
 MAX_NAMED = 100
 
 
