@@ -304,7 +304,6 @@ class Session:
     def apply_decision(self, check: AccessCheck, decision: AccessDecision) -> None:
         """End the subscriptions that are no longer allowed, and notify the client."""
         checked = check.viewer
-        lost_links = set(checked.links) - decision.links
         if decision.moved and self.viewer.token == checked.token:
             detail = "The phone belongs to a different runner now. Reconnect."
             self.end("token.moved", detail, RECONNECT)
@@ -312,19 +311,19 @@ class Session:
             self.end("token.revoked", "The token has ended.", NOT_SIGNED_IN)
         elif not decision.session:
             self.end("session.ended", "You are signed out.", NOT_SIGNED_IN)
-        elif lost_links and not (
-            self.viewer.user or self.viewer.token or set(self.viewer.links) - lost_links
+        elif decision.lost_links and not (
+            self.viewer.user
+            or self.viewer.token
+            or set(self.viewer.links) - decision.lost_links.keys()
         ):
             self.end("share.ended", "This link has ended.", NO_LONGER_ALLOWED)
         else:
-            self._narrow(check, decision, lost_links)
+            self._narrow(check, decision)
 
-    def _narrow(
-        self, check: AccessCheck, decision: AccessDecision, lost_links: set[int]
-    ) -> None:
+    def _narrow(self, check: AccessCheck, decision: AccessDecision) -> None:
         """Go on with what is still allowed."""
         followed = self.followed
-        links = tuple(pk for pk in self.viewer.links if pk not in lost_links)
+        links = tuple(pk for pk in self.viewer.links if pk not in decision.lost_links)
         changed = (
             self.viewer != check.viewer
             or check.following != frozenset(followed.runners.values())
@@ -336,9 +335,9 @@ class Session:
                 self._dialect.send_access(reason, runner=code)
         for race, reason in decision.lost_races.items():
             self._drop([each for each in followed.topics if each.race == race], reason)
-        for link in lost_links:
+        for link, reason in decision.lost_links.items():
             by_link = [each for each, by in followed.topics.items() if by == link]
-            self._drop(by_link, "revoked")
+            self._drop(by_link, reason)
         followed.apply_grants(decision.grants)
         # Subscriptions added since the check have not been checked yet.
         self.recheck_at = 0.0 if changed else decision.recheck_at

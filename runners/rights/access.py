@@ -68,18 +68,18 @@ class AccessCheck:
 class AccessDecision:
     """The runners and races that a viewer may still see.
 
-    `lost` and `lost_races` map primary keys of the others to the reasons of `access`
-    events.
+    `lost`, `lost_races` and `lost_links` map primary keys of the others, and of links
+    that have ended, to the reasons of `access` events.
     """
 
     token: bool
     # Whether the token belongs to a different runner now.
     moved: bool
     session: bool
-    links: frozenset[int]
     grants: Sequence[Grant]
     lost: dict[int, str]
     lost_races: dict[int, str]
+    lost_links: dict[int, str]
     recheck_at: float
 
 
@@ -276,10 +276,10 @@ def _check_access(check: AccessCheck) -> AccessDecision:
         token=token,
         moved=moved,
         session=session,
-        links=frozenset(links),
         grants=grants,
         lost=_reasons(viewer, lost) if lost else {},
         lost_races=_lost_races(check, links),
+        lost_links=_lost_links(set(viewer.links) - links.keys()),
         recheck_at=min([earliest(ends), *(grant.until for grant in grants)]),
     )
 
@@ -305,6 +305,16 @@ def _lost_races(check: AccessCheck, links: Collection[int]) -> dict[int, str]:
         )
     }
     return {race: reason_of.get(race, "private") for race in lost}
+
+
+def _lost_links(ended: Collection[int]) -> dict[int, str]:
+    """Return the reasons why share links have ended, by primary key."""
+    if not ended:
+        return {}
+    expired = ShareLink.objects.filter(pk__in=ended, revoked_at=None)
+    return dict.fromkeys(ended, "revoked") | dict.fromkeys(
+        expired.values_list("pk", flat=True), "expired"
+    )
 
 
 def _reasons(viewer: Viewer, lost: Collection[int]) -> dict[int, str]:

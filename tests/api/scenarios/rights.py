@@ -47,26 +47,30 @@ async def lose_runners(context: Context) -> None:
 def hide_races(rows: Rows) -> None:
     Race.objects.filter(slug="hushed").update(visibility="link")
     rows.shares["secret"].revoke()
-    too = ShareLink.objects.filter(pk=rows.shares["secret-too"].pk)
-    too.update(expires_at=timezone.now())
+    expiring = [rows.shares[name].pk for name in ("secret-too", "plain")]
+    links = ShareLink.objects.filter(pk__in=expiring)
+    links.update(expires_at=timezone.now())
 
 
 async def lose_races(context: Context) -> None:
     # The token keeps the socket open.
     async with context.joined("typed", context.tokens["other"]) as client:
-        secret, too = context.links["secret"], context.links["secret-too"]
+        # The last one is public: only the link to it ends.
+        links = [context.links[name] for name in ("secret", "secret-too", "plain")]
         follows: list[Message] = [
             {"races": ["hushed"]},
-            {"share": secret},
-            {"share": too},
+            *({"share": link} for link in links),
         ]
         for n, follow in enumerate(follows, 1):
             await client.send(type="follow", id=n, **follow)
             await client.receive_until(has_fields(type="snapshot", id=n))
         await context.adatabase(hide_races, context.rows)
-        events = [await client.receive_type("event", "access") for _ in range(3)]
-        assert {event["reason"] for event in events} == {
-            *("private", "revoked", "expired")
+        events = [await client.receive_type("event", "access") for _ in follows]
+        assert {event["race"]: event["reason"] for event in events} == {
+            "hushed": "private",
+            "secret": "revoked",
+            "secret-too": "expired",
+            "plain": "expired",
         }, events
 
 

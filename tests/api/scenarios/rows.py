@@ -163,5 +163,5 @@ def _add_links(rows: Rows) -> None:
     rows.add_link("guessed", linked, pin="473829")
     rows.add_link("expired", linked, life=-HOUR)
     rows.add_link("revoked", linked).revoke()
-    for slug in ("secret", "secret-too"):
+    for slug in ("secret", "secret-too", "plain"):
         rows.add_link(slug, race=rows.races[slug])
