@@ -312,7 +312,8 @@ class Postgres(Service):
 
     def command(self) -> list[str]:
         return [
-            *(self.program("postgres"), "-D", str(self.data)),
+            # Programs are killed here and machines are not: -F writes nothing to disk.
+            *(self.program("postgres"), "-F", "-D", str(self.data)),
             *("-h", "127.0.0.1", "-p", str(self.port), "-k", str(self.folder)),
         ]
 
