@@ -17,6 +17,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -270,7 +271,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help=f"only these, printed and not kept: {', '.join(names)}",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="shorter runs, over ten minutes in all"
+        "--quick",
+        action="store_true",
+        help="shorter runs without searches, ten minutes in all; no zones",
     )
     parser.add_argument(
         "--short",
@@ -308,13 +311,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         services = stack.enter_context(contextlib.closing(Services()))
         for workload in done:
             print(f"\n{workload.title}", flush=True)
+            started = time.monotonic()
             failures += go(workload, services)
-            print("\n".join(["", *workload.table()]), flush=True)
+            seconds = f"({time.monotonic() - started:.0f} s)"
+            print("\n".join(["", *workload.table(), seconds]), flush=True)
     texts = {}
     for name, (title, script) in SCRIPTS.items():
         if name in wanted and not options.compare:
+            started = time.monotonic()
             texts[name] = script(options.quick)
-            print("\n".join(["", title, *texts[name]]), flush=True)
+            seconds = f"({time.monotonic() - started:.0f} s)"
+            print("\n".join(["", title, *texts[name], seconds]), flush=True)
     if options.workloads or options.compare:
         print("\n".join(raw(done)))
     elif not options.short:
