@@ -137,6 +137,10 @@ class Score:
         guide: Guide,
         name: str,
     ) -> None:
+        if run.event == "stands":
+            self.splits_false += len(splits)
+            self.notes += [f"{name}: false split {distance:.0f}" for distance in splits]
+            return
         times = [fix.t for fix in fixes]
         for distance in [passed.distance for passed in guide.passes]:
             at = run.time_at(distance)
