@@ -365,6 +365,16 @@ def test_a_walker_on_a_track_gets_no_lap_that_they_did_not_walk(
     assert seen[-1].progress == pytest.approx(walked, abs=30)
 
 
+@pytest.mark.parametrize("pace", [3.5, 4.1])
+def test_who_stands_at_the_finish_of_a_track_has_finished(pace: float) -> None:
+    finish = TRACK.length - 20
+    until = round(finish / pace + 1_560)
+    fixes = track(600, until, lambda second: min(pace * second, finish))
+    state, _ = follow(guide(TRACK), fixes)
+
+    assert state.status == "finished"
+
+
 def test_a_split_is_as_uncertain_as_the_lap_that_it_is_in() -> None:
     ran = [(s, max(1.6 * s, 0)) for s in range(-260, 1_500, 120)]
     fixes = [Fix(GUN + 1000 * s, *TRACK.point_at(distance)) for s, distance in ran]

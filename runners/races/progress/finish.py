@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+from runners.races.progress.mixture import pruned
 from runners.races.progress.observation import Observation
+from runners.races.progress.start import SHORT_LAP_M
 from runners.races.progress.state import Hypothesis, Stands, State
 from runners.races.splits import Node, Passing
 
@@ -19,6 +22,9 @@ RESTS_S = 110.0
 SLOW_INTERVAL_S = 25.0
 # Slower runners count as standing.
 STANDING_MPS = 1.0
+# A slow phone that is where it was at the last fix makes each run less likely by this
+# cost: runs end at any place. Those who have finished stand at the finish.
+STANDS_COST = 6.0
 
 
 def note_standing(
@@ -38,9 +44,46 @@ def note_standing(
         # The later places of those who stand here are the phone's errors.
         earliest = stands.earliest if stands else max(due - (t - certain.t), certain.t)
         crossed = min(due, t)
+        since = t
+        if state.stays and _laps_are_short(state.hypotheses, finish):
+            since = min(state.stays.t, t)
         state.stands = Stands(
-            t, distance, round(crossed), round(doubt, 1), round(earliest)
+            since, distance, round(crossed), round(doubt, 1), round(earliest)
         )
+
+
+def prefer_finish(
+    hypotheses: list[Hypothesis], now: Observation, state: State, finish: float
+) -> list[Hypothesis]:
+    """Return the hypotheses, those at the finish likelier if the runner stands there.
+
+    Only on short laps, if the lap was not sure before: others may rest after a lap.
+    """
+    stays = state.stays
+    if (
+        stays is None
+        or not 0 < state.unsure < stays.t
+        or now.t - stays.t < SLOW_INTERVAL_S * 1000
+        or not _laps_are_short(hypotheses, finish)
+    ):
+        return hypotheses
+    near = finish - FINISH_REACH_M - 2 * now.sigma
+    likelier = [
+        hypothesis._replace(cost=hypothesis.cost - STANDS_COST)
+        if hypothesis.distance >= near and not hypothesis.misfits
+        else hypothesis
+        for hypothesis in hypotheses
+    ]
+    return pruned(likelier)
+
+
+def _laps_are_short(hypotheses: Sequence[Hypothesis], finish: float) -> bool:
+    """Return whether the runner may have ended an earlier lap nearby."""
+    return any(
+        finish - SHORT_LAP_M <= hypothesis.distance < finish - 2 * FINISH_REACH_M
+        for hypothesis in hypotheses
+        if not hypothesis.misfits
+    )
 
 
 def has_stood(

@@ -7,7 +7,12 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from runners.races.course import Course
-from runners.races.progress.finish import has_stood, note_standing, widened
+from runners.races.progress.finish import (
+    has_stood,
+    note_standing,
+    prefer_finish,
+    widened,
+)
 from runners.races.progress.lost import ANYWHERE_AFTER_S, lost_at, lost_for
 from runners.races.progress.mixture import (
     CUT_M,
@@ -97,6 +102,8 @@ class Running:
             pace,
             (self._start, self._farthest(state, now, certain, pace)),
         )
+        _note_stay(state, now.here, certain)
+        hypotheses = prefer_finish(hypotheses, now, state, self._finish)
         note_beside(state, now, beside, 1.5 * usual * seconds)
         state.at, state.hypotheses = now.t, tuple(hypotheses)
         best = hypotheses[0]
@@ -108,7 +115,6 @@ class Running:
         note_speed(state, now.here, along, certain, pace, self._top_speed, sure)
         best, certain = state.hypotheses[0], _certain(state)
         self._note_elsewhere(state, now.here, best)
-        _note_stay(state, now.here, certain)
         if (
             best.misfits
             or crosses
@@ -184,7 +190,14 @@ class Running:
         since = max((until - certain.t) / 1000, 1.0)
         reach = top_average(pace, since, self._top_speed) * since
         cut = CUT_M * max(1 - since / CUT_S, 0.1)
-        return certain.distance + reach + cut + 2 * now.slack
+        farthest = certain.distance + reach + cut
+        if state.unsure:
+            # The runner may have been farther than the place that counts.
+            seconds = (now.t - state.at) / 1000
+            ran = top_average(pace, seconds, self._top_speed) * seconds
+            places = [h.distance for h in state.hypotheses if not h.misfits]
+            farthest = max(farthest, max(places, default=0.0) + ran)
+        return farthest + 2 * now.slack
 
     def _matched(
         self,
@@ -333,9 +346,11 @@ def _crosses(best: Hypothesis, certain: Node) -> bool:
 def _note_stay(state: State, here: Here, certain: Node) -> None:
     """Record since when a runner has not left a place that is not certain."""
     stays = state.stays
+    # While the lap is not sure, a place that counts is not certain.
+    newest = certain.t if state.unsure else certain.t + 1
     if here.t - certain.t <= SILENCE_S * 1000:
         state.stays = None
-    elif stays is None or stays.t <= certain.t or not _is_near(here, stays, STAYS_M):
+    elif stays is None or stays.t < newest or not _is_near(here, stays, STAYS_M):
         state.stays = here
 
 
