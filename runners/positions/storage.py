@@ -248,34 +248,44 @@ TYPES = {
     "contact_at": "timestamptz",
 }
 
+USUALLY_COMMON = {"source", "held", "stored_at", "contact_at"}
+
 
 def _insert(
     cursor: Any,
-    sql: Callable[[str, tuple[str, ...]], str],
+    sql: Callable[[str, tuple[str, ...], tuple[str, ...]], str],
     names: Sequence[str],
     rows: Sequence[tuple[Any, ...]],
 ) -> None:
     """Insert rows, without the columns that all of them leave empty.
 
     Taking a value out of the JSON costs SQLite about as much as storing it, and many
-    phones send a place and nothing else.
+    phones send a place and nothing else. What is usually the same in all rows is a
+    parameter, if it is.
     """
-    columns = {
-        name: values
-        for name, values in zip(names, zip(*rows, strict=True), strict=True)
-        if values.count(None) < len(values)
-    }
-    values = orjson.dumps(list(zip(*columns.values(), strict=True)))
-    cursor.execute(sql(connection.vendor, tuple(columns)), [values.decode()])
+    common, columns = {}, {}
+    for name, values in zip(names, zip(*rows, strict=True), strict=True):
+        if name in USUALLY_COMMON and values.count(values[0]) == len(values):
+            common[name] = values[0]
+        elif values.count(None) < len(values):
+            columns[name] = values
+    array = orjson.dumps(list(zip(*columns.values(), strict=True)))
+    cursor.execute(
+        sql(connection.vendor, tuple(common), tuple(columns)),
+        [*common.values(), array.decode()],
+    )
 
 
 @cache
-def _position_sql(vendor: str, columns: tuple[str, ...]) -> str:
-    return _insert_sql(vendor, Position, columns) + " ON CONFLICT DO NOTHING"
+def _position_sql(
+    vendor: str, common: tuple[str, ...], columns: tuple[str, ...]
+) -> str:
+    insert = _insert_sql(vendor, Position, common, columns)
+    return f"{insert} ON CONFLICT DO NOTHING"
 
 
 @cache
-def _latest_sql(vendor: str, columns: tuple[str, ...]) -> str:
+def _latest_sql(vendor: str, common: tuple[str, ...], columns: tuple[str, ...]) -> str:
     # Columns that are not inserted are empty in `excluded`.
     forward = ", ".join(
         f"{column} = CASE WHEN excluded.recorded_at > present.recorded_at "
@@ -284,24 +294,31 @@ def _latest_sql(vendor: str, columns: tuple[str, ...]) -> str:
         if column != "runner_id"
     )
     return (
-        _insert_sql(vendor, LatestPosition, columns)
+        _insert_sql(vendor, LatestPosition, common, columns)
         + " ON CONFLICT (runner_id) DO UPDATE"
         f" SET contact_at = excluded.contact_at, {forward}"
     )
 
 
-def _insert_sql(vendor: str, model: type[Model], columns: Sequence[str]) -> str:
-    """Return an INSERT of all rows of a JSON array of arrays."""
+def _insert_sql(
+    vendor: str, model: type[Model], common: Sequence[str], columns: Sequence[str]
+) -> str:
+    """Return an INSERT of all rows of a JSON array of arrays.
+
+    The parameters are the values of the `common` columns, then the array.
+    """
     if vendor == "postgresql":
-        values = [f"(r->>{n})::{TYPES[name]}" for n, name in enumerate(columns)]
+        values = [f"%s::{TYPES[name]}" for name in common]
+        values += [f"(r->>{n})::{TYPES[name]}" for n, name in enumerate(columns)]
         source = "json_array_elements(%s::json) AS r"
     else:
-        values = [f"json_extract(value, '$[{n}]')" for n in range(len(columns))]
+        values = ["%s" for _ in common]
+        values += [f"json_extract(value, '$[{n}]')" for n in range(len(columns))]
         # Without a condition, SQLite parses ON CONFLICT as the ON of a join.
         source = "json_each(%s) WHERE true"
     return (
-        f"INSERT INTO {model._meta.db_table} AS present ({', '.join(columns)}) "  # noqa: S608
-        f"SELECT {', '.join(values)} FROM {source}"
+        f"INSERT INTO {model._meta.db_table} AS present "  # noqa: S608
+        f"({', '.join([*common, *columns])}) SELECT {', '.join(values)} FROM {source}"
     )
 
 
