@@ -114,8 +114,9 @@ class Audience:
         if rest:
             self.hub.loop.call_soon(self._write, frame, rows, rest, since, at)
         written = 0
+        one, now = (frame,), self.hub.loop.time()
         for member in members[:SOCKETS_PER_PASS]:
-            if member in self.members and member.write_shared(frame, self):
+            if member in self.members and member.write_shared(one, self, now):
                 written += 1
         self.hub.delivered += written * rows
         self.hub.record_pass(since, at)
@@ -126,7 +127,7 @@ class Audience:
         if rows and member in self.members:
             merged = self.rows_sent - rows_sent - len(rows)
             frame = typed_dialect.positions_frame(rows, merged, now_ms())
-            if member.write_shared(frame, self):
+            if member.write_shared((frame,), self, self.hub.loop.time()):
                 self.hub.delivered += len(rows)
 
     def forget(self, runner: int) -> None:

@@ -262,18 +262,25 @@ class TypedOutbox(Outbox):
             self.hub.merged += 1
         self._rows[runner] = row
 
-    def write_shared(self, frame: bytes, audience: SharedFrames) -> bool:
-        """Write a frame of an audience; return False if it was skipped (behind)."""
-        if self.writer.behind:
+    def write_shared(
+        self, frame: tuple[bytes], audience: SharedFrames, now: float
+    ) -> bool:
+        """Write a frame of an audience; return False if it was skipped (behind).
+
+        `now` is the loop's time.
+        """
+        writer = self.writer
+        if writer.behind:
             self._missed.setdefault(audience, audience.before_this_tick)
             return False
         if self._rows:
             # Backfill of this tick. The frame is at least as new.
             for runner in audience.runners_of_frame:
                 self._rows.pop(runner, None)
-        self.flush_events()
-        self.writer.write((frame,))
-        self.last_frame = self.hub.loop.time()
+        if self._events:
+            self.flush_events()
+        writer.write(frame)
+        self.last_frame = now
         return True
 
     def flush(self) -> None:
