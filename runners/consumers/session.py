@@ -87,6 +87,8 @@ class Session:
         # The counts that include this socket: of its user, token and links.
         self.socket_counts: list[tuple[str, int]] = []
         self.rates = Rates(process, self.network, writer, self.outbox)
+        # Django's settings take longer to read than the rest of a check.
+        self._frame_limit: int = settings.SPECTATE_FRAME_LIMIT
         self._silence_timer: asyncio.TimerHandle | None = None
         self._handling = False
 
@@ -151,12 +153,11 @@ class Session:
 
     def receive(self, text: str) -> Awaitable[None] | None:
         """Handle a message, or return what handles it."""
-        limit = settings.SPECTATE_FRAME_LIMIT
-        if len(text) > limit:
+        if len(text) > self._frame_limit:
             self.refuse_frame(
                 FRAME_TOO_BIG,
                 "message.too_big",
-                f"A frame may have at most {limit:,} bytes.",
+                f"A frame may have at most {self._frame_limit:,} bytes.",
             )
             return None
         command: Any = None
@@ -175,11 +176,10 @@ class Session:
     def receive_texts(self, texts: Sequence[str]) -> int:
         """Handle messages up to one that has to wait; return their number."""
         handled = 0
-        limit = settings.SPECTATE_FRAME_LIMIT
         for text in texts:
             if (
                 self.rates.is_too_fast
-                or len(text) > limit
+                or len(text) > self._frame_limit
                 or not self._dialect.handle_text(text)
             ):
                 break

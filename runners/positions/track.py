@@ -233,10 +233,10 @@ def _position(
 
 
 def rows_of(
-    runner: Publisher, steps: Sequence[Step], late: Iterable[Fix], source: str
+    runner: Publisher, steps: Sequence[Step], late: Sequence[Fix], source: str
 ) -> list[Row]:
     """Return the rows of a batch; that of the newest shown fix has the race state."""
-    rows = [Row(runner.pk, fix, source) for fix in late]
+    rows = [Row(runner.pk, fix, source) for fix in late] if late else []
     newest = -1
     for step in steps:
         if not step.held:
@@ -251,11 +251,9 @@ def rows_of(
 
 def changes_of(runner: Publisher, steps: Iterable[Step]) -> list[Change]:
     """Return the changes of a batch in the race."""
-    return [
-        change
-        for step in steps
-        if step.race is not None
-        for change in step.race.running.changes(
-            runner.pk, step.race.before, step.race.after, step.seen
-        )
-    ]
+    changes: list[Change] = []
+    for step in steps:
+        if step.race is not None:
+            running, before, after = step.race
+            changes += running.changes(runner.pk, before, after, step.seen)
+    return changes
