@@ -141,6 +141,8 @@ export class RunnerList {
       "{count} more: search for a name or a bib.", "{count} more: search for a name or a bib.", hidden,
     ));
     this.#empty.hidden = mine.length + ordered.length > 0;
+    // Without rows it may have nothing whose focus scrolls it.
+    this.#list.tabIndex = this.#empty.hidden ? -1 : 0;
     setText(
       this.#empty,
       wanted && runners.length

@@ -50,6 +50,7 @@ def test_cards_have_the_finishing_times_and_ranks_of_the_standings(
     hint = page.page.locator("#hint")
     page.page.fill("#search", "nobody")
     expect(hint).to_be_hidden()
+    expect(page.page.locator("#list")).to_have_attribute("tabindex", "0")
     page.page.fill("#search", "")
     expect(hint).to_be_visible()
     page.page.click("#hint button")
