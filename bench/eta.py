@@ -124,7 +124,9 @@ class Crowd:
         ask.latency = time.perf_counter() - ask.due
         ask.status = status
         self.found.append(ask)
-        wait = self.every or wait_of(json.loads(body))
+        wait = self.every or EVERY_S
+        if status == "200" and not self.every:
+            wait = wait_of(json.loads(body))
         self.waits[ask.spectator] = wait
         heappush(self.due, (ask.due + wait, ask.spectator))
 
