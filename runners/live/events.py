@@ -9,7 +9,7 @@ primary key, and `time` is when the event was emitted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 # The group of all hubs.
 HUBS = "hubs"
@@ -121,11 +121,14 @@ RunnerEvent = (
 )
 
 
-class RunnerChanged(NamedTuple):
+Item = TypeVar("Item")
+
+
+class RunnerChanged(NamedTuple, Generic[Item]):
     """A runner was `added`, `changed` or `removed`; `item` is as in a snapshot."""
 
     change: str
-    item: dict[str, Any]
+    item: Item
     time: int
 
 
@@ -150,7 +153,7 @@ class EventsLost(NamedTuple):
     t: int
 
 
-Event = RunnerEvent | RunnerChanged | RaceChanged
+Event = RunnerEvent | RunnerChanged[Any] | RaceChanged
 LayerEvent = RunnerEvent | Probe | EventsLost
 
 _LAYER_EVENTS: dict[str, type[Any]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
 import msgspec
 import polyline
@@ -13,7 +13,7 @@ from django.db.models import TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
-from runners.live.encoding import rows
+from runners.live.encoding import messages, rows
 from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.models.race import LONG_AGO, NEVER
 from runners.models.runner import RunnerQuerySet
@@ -22,12 +22,14 @@ from runners.races.race_data import ground_of
 from runners.rights.windows import public_from, visible_races
 from runners.units.clock import milliseconds
 
+Item = messages.Runner
+# By the runners' primary keys.
+Items = dict[int, Item]
+
 # The length of the trails in a snapshot.
 TRAIL = timedelta(minutes=5)
 # Snapshots of more runners have no trails, because these would be most of their bytes.
 TRAIL_RUNNERS = 100
-# The fields of a runner's item that change with each fix, besides the trail.
-OF_A_FIX = ("fix", "accuracy", "battery")
 # The columns of `Shown`. An estimate is text, parsed only for those who are shown it.
 OF_AN_ENTRY = ("pk", "runner", "race", "bib", "status", "shows_estimate", "as_text")
 ESTIMATE_AS_TEXT = Cast("estimate", TextField())
@@ -46,7 +48,7 @@ def find_races(slugs: Sequence[str], links: Collection[int] = ()) -> dict[str, i
     return dict(races.filter(slug__in=sound).values_list("slug", "pk"))
 
 
-def fix_row(latest: LatestPosition) -> list[Any]:
+def fix_row(latest: LatestPosition) -> rows.FixRow:
     """Return a latest position as a row of `positions` without the runner's code."""
     return rows.fix_row(
         milliseconds(latest.recorded_at),
@@ -59,14 +61,11 @@ def fix_row(latest: LatestPosition) -> list[Any]:
 
 
 class Estimate(TypedDict):
-    """Where a runner is expected, as in docs/protocol.md.
-
-    Tuples of numbers cost the garbage collector nothing, unlike lists.
-    """
+    """Where a runner is expected, as in docs/protocol.md."""
 
     t: int
     checkpoint: int
-    nodes: tuple[tuple[int, int, int, int], ...]
+    nodes: tuple[rows.EstimateNode, ...]
 
 
 estimate_decoder: msgspec.json.Decoder[Estimate | None] = msgspec.json.Decoder(
@@ -90,7 +89,7 @@ def runner_items(
     runners: Iterable[int] | RunnerQuerySet,
     race: int | None = None,
     begins: Mapping[int, datetime] | None = None,
-) -> dict[int, dict[str, Any]]:
+) -> Items:
     """Map primary keys of runners to their items in `runners` of a snapshot.
 
     Keys as in docs/protocol.md; `trail` is empty. Bib and state are those of the race,
@@ -114,12 +113,16 @@ def runner_items(
     otherwise = NEVER if begins is None else LONG_AGO
     if begins is None:
         begins = public_from(queryset)
-    rows = queryset.order_by().values_list("pk", "code", "name", "colour")
+    found = queryset.order_by().values_list("pk", "code", "name", "colour")
     return {
-        pk: {"code": code, "name": name, "colour": colour}
-        | _current(entry_of.get(pk), latest_of.get(pk), begins.get(pk, otherwise))
-        for pk, code, name, colour in rows
-        if race is None or pk in entry_of
+        row[0]: _item(
+            row,
+            entry_of.get(row[0]),
+            latest_of.get(row[0]),
+            begins.get(row[0], otherwise),
+        )
+        for row in found
+        if race is None or row[0] in entry_of
     }
 
 
@@ -144,18 +147,25 @@ def _shown_entries(runners: RunnerQuerySet, race: int | None) -> dict[int, Shown
     }
 
 
-def _current(
-    entry: Shown | None, latest: LatestPosition | None, begin: datetime
-) -> dict[str, Any]:
-    """Return the fields of a runner's item that their race and position give."""
+def _item(
+    row: tuple[int, str, str, str],
+    entry: Shown | None,
+    latest: LatestPosition | None,
+    begin: datetime,
+) -> Item:
+    """Return a runner's item; `row` has the primary key, code, name and colour."""
     if latest is not None and latest.recorded_at < begin:
         latest = None
     if entry is not None and latest is not None and _runs_again(entry, latest):
         entry = None
+    _, code, name, colour = row
     return {
+        "code": code,
+        "name": name,
+        "colour": colour,
         "bib": entry and entry.bib,
         "state": entry and live_status(entry.pk, entry.status, latest),
-        "fix": latest and fix_row(latest),
+        "fix": None if latest is None else fix_row(latest),
         "accuracy": _rounded(None if latest is None else latest.accuracy),
         "battery": _rounded(None if latest is None else latest.battery),
         "trail": "",
@@ -184,22 +194,27 @@ def _estimate(entry: Shown, begin: datetime) -> Estimate | None:
     return estimate
 
 
-def without_fix(item: dict[str, Any]) -> dict[str, Any]:
+def without_fix(item: Item) -> Item:
+    """Return a runner's item without their position and the trail."""
+    return {**item, "fix": None, "accuracy": None, "battery": None, "trail": ""}
+
+
+def without_place(item: Item) -> Item:
     """Return a runner's item without their position, and without an estimate of it."""
-    return item | dict.fromkeys(OF_A_FIX) | {"trail": "", "estimate": None}
+    return {**without_fix(item), "estimate": None}
 
 
-def shown_from(item: dict[str, Any], begin: int) -> dict[str, Any]:
+def shown_from(item: Item, begin: int) -> Item:
     """Return a runner's item for a viewer who sees them from a time (ms) on."""
     fix, estimate = item["fix"], item["estimate"]
     if fix is not None and fix[0] < begin:
-        item = item | dict.fromkeys(OF_A_FIX) | {"trail": ""}
+        item = without_fix(item)
     if estimate is not None and estimate["t"] < begin:
-        item = item | {"estimate": None}
+        item = {**item, "estimate": None}
     return item
 
 
-def oldest_time(item: dict[str, Any]) -> float:
+def oldest_time(item: Item) -> float:
     """Return the time from which a viewer must see a runner to get the whole item."""
     fix, estimate = item["fix"], item["estimate"]
     times = [fix and fix[0], estimate and estimate["t"]]
@@ -211,7 +226,7 @@ def _rounded(value: float | None) -> int | None:
 
 
 def add_trails(
-    items: Mapping[int, dict[str, Any]], begins: Mapping[int, datetime] | None = None
+    items: Items, begins: Mapping[int, datetime] | None = None
 ) -> dict[int, datetime]:
     """Add the trail of the last minutes to each item, as `runner_items` does fixes.
 
@@ -242,7 +257,7 @@ def add_trails(
     return oldest
 
 
-def race_item(pk: int) -> dict[str, Any]:
+def race_item(pk: int) -> messages.Race:
     """Return the item of a race in `races` of a snapshot (keys as in docs/protocol.md).
 
     Causes two queries, more after a change; raises `Race.DoesNotExist`.

@@ -14,7 +14,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from django.db.models import Q
 
@@ -351,7 +351,7 @@ class AccessMonitor:
         await asyncio.wait(tasks)
 
 
-def _item_events(pk: int, item: dict[str, Any]) -> list[Frames[Event]]:
+def _item_events(pk: int, item: snapshots.Item) -> list[Frames[Event]]:
     now = now_ms()
     events: list[Event] = [RunnerChanged("changed", item, now)]
     if item["state"]:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -30,6 +30,7 @@ from runners.recovery.backfill import (
 from runners.rights.access import Grant, Viewer, followable
 from runners.snapshots.items import (
     TRAIL_RUNNERS,
+    Item,
     add_trails,
     oldest_time,
     runner_items,
@@ -70,7 +71,7 @@ class RunnerItem:
     `begin` is the time of its oldest point (milliseconds).
     """
 
-    item: dict[str, Any]
+    item: Item
     encoded: bytes
     begin: float
 
@@ -78,7 +79,7 @@ class RunnerItem:
         """Encode the item for a viewer who sees positions from a time on."""
         if begin <= self.begin:
             return self.encoded
-        return orjson.dumps(shown_from(self.item, begin) | {"trail": ""})
+        return orjson.dumps({**shown_from(self.item, begin), "trail": ""})
 
 
 class RunnerReads:
@@ -193,7 +194,7 @@ def _read_items(
     return found
 
 
-def _encoded(item: dict[str, Any], oldest: datetime | None) -> RunnerItem:
+def _encoded(item: Item, oldest: datetime | None) -> RunnerItem:
     begin = oldest_time(item)
     if oldest is not None:
         begin = min(begin, milliseconds(oldest))

@@ -36,11 +36,13 @@ from runners.recovery.backfill import (
 )
 from runners.rights.access import lately_public, race_runners
 from runners.snapshots.items import (
-    OF_A_FIX,
+    Item,
+    Items,
     add_trails,
     race_item,
     runner_items,
     without_fix,
+    without_place,
 )
 from runners.units.clock import now_ms
 
@@ -130,7 +132,7 @@ class Topic:
         # Audiences by tick and by the runners who have blocked the members.
         self.audiences: dict[tuple[int, Blockers], Audience] = {}
         # The runners' items as sent to the members, by primary key.
-        self.items: dict[int, dict[str, Any]] = {}
+        self.items: Items = {}
         self._version: Version | None = None
         self._refreshing = asyncio.Lock()
         self._loaded = asyncio.create_task(self._load())
@@ -302,7 +304,7 @@ class Topic:
         race = self.topic_name.race
         return lately_public() if race is None else race_runners(race)
 
-    def _read_items(self) -> dict[int, dict[str, Any]]:
+    def _read_items(self) -> Items:
         return runner_items(self._seen(), self.topic_name.race)
 
     def _read_version(self) -> Version:
@@ -316,13 +318,11 @@ class Topic:
             entries = entries.filter(race=pk)
         return Version(race, _fingerprint(seen, "pk"), _fingerprint(entries, "runner"))
 
-    def _read(self) -> tuple[Version, dict[int, dict[str, Any]]]:
+    def _read(self) -> tuple[Version, Items]:
         # The version is read first, so that the next poll detects changes in between.
         return self._read_version(), self._read_items()
 
-    def _read_changes(
-        self, old: Version
-    ) -> tuple[Version, dict[int, dict[str, Any]]] | None:
+    def _read_changes(self, old: Version) -> tuple[Version, Items] | None:
         """Return the new version and all items, or None if nothing has changed."""
         new = self._read_version()
         if new == old:
@@ -392,7 +392,7 @@ class Topic:
         self._discard_snapshots()
         self._removals += 1
         if item is not None:
-            item = self.items[runner] = without_fix(item)
+            item = self.items[runner] = without_place(item)
             for audience in self.audiences.values():
                 audience.discard_positions(runner)
             self._send_item("changed", runner, item)
@@ -424,7 +424,7 @@ class Topic:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _update_items(self, items: dict[int, dict[str, Any]]) -> Collection[int]:
+    async def _update_items(self, items: Items) -> Collection[int]:
         """Replace the items, notify the members, and return the added runners."""
         old, self.items = self.items, items
         added = items.keys() - old.keys()
@@ -447,11 +447,11 @@ class Topic:
         for pk in added:
             self._send_item("added", pk, items[pk])
         for pk in items.keys() & old.keys():
-            if _stable_fields(items[pk]) != _stable_fields(old[pk]):
+            if without_fix(items[pk]) != without_fix(old[pk]):
                 self._send_item("changed", pk, items[pk])
-            if items[pk]["state"] != old[pk]["state"] and items[pk]["state"]:
-                item = items[pk]
-                status = StatusChanged(pk, item["code"], item["state"], now_ms())
+            state = items[pk]["state"]
+            if state and state != old[pk]["state"]:
+                status = StatusChanged(pk, items[pk]["code"], state, now_ms())
                 self._send(pk, Frames(status))
         for (_, blockers), audience in self.audiences.items():
             audience.introduced.update(added - blockers)
@@ -462,7 +462,7 @@ class Topic:
         for audience in self.audiences.values():
             audience.send([changed])
 
-    def _send_item(self, change: str, runner: int, item: dict[str, Any]) -> None:
+    def _send_item(self, change: str, runner: int, item: Item) -> None:
         self._send(runner, _changed(change, item))
 
     def _send(self, runner: int, frames: Frames[Event]) -> None:
@@ -471,15 +471,10 @@ class Topic:
                 audience.send([frames])
 
 
-def _changed(change: str, item: dict[str, Any]) -> Frames[RunnerChanged]:
+def _changed(change: str, item: Item) -> Frames[RunnerChanged[Item]]:
     return Frames(RunnerChanged(change, item, now_ms()))
 
 
 def _fingerprint(rows: RunnerQuerySet | QuerySet[Entry], runner: str) -> Fingerprint:
     """Return a value that changes when rows are added, removed or changed."""
     return frozenset(rows.order_by().values_list(runner, CHANGED_AT_AS_TEXT))
-
-
-def _stable_fields(item: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a runner's item that do not change with each fix."""
-    return {k: v for k, v in item.items() if k != "trail" and k not in OF_A_FIX}

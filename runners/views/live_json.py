@@ -6,7 +6,6 @@ import asyncio
 import gzip
 from http import HTTPStatus
 from io import BytesIO
-from typing import Any
 
 import orjson
 from django.conf import settings
@@ -16,6 +15,7 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 
 from runners import database
+from runners.live.encoding import messages
 from runners.live.encoding.ids import RunnerIdError, code_of
 from runners.models import Race, ShareLink
 from runners.recovery.backfill import stored_since
@@ -25,7 +25,7 @@ from runners.rights.windows import visible_from, visible_races
 from runners.serving.bodies import Scope
 from runners.serving.process import complete_before
 from runners.serving.turns import Turns
-from runners.snapshots.items import add_trails, runner_items
+from runners.snapshots.items import Items, add_trails, runner_items
 from runners.units.clock import now_ms
 from runners.units.errors import CodedError
 from runners.views.anybody import NOT_CACHED, PublicRequest, Response, before_django
@@ -33,7 +33,6 @@ from runners.views.numbers import whole_number
 from runners.views.policy import read_only
 from runners.views.share_header import database_unavailable, header_link
 from runners.views.topic_data import (
-    Items,
     course_of,
     topic_items,
     without_blockers,
@@ -126,7 +125,7 @@ def _answer(request: HttpRequest, user: int | None) -> bytes:
     link = link_in_header(request)
     fresh = since is None
     items: Items = {}
-    races: dict[int, dict[str, Any]] = {}
+    races: dict[int, messages.Race] = {}
     refused: list[dict[str, str]] = []
     if _values_of(request, "public"):
         items |= topic_items(None, fresh=fresh)

@@ -18,10 +18,18 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from runners.live.encoding import messages
 from runners.models import Race
 from runners.races.course import Course
 from runners.rights.access import blockers_of, lately_public, race_runners
-from runners.snapshots.items import TRAIL_RUNNERS, add_trails, race_item, runner_items
+from runners.snapshots.items import (
+    TRAIL_RUNNERS,
+    Item,
+    Items,
+    add_trails,
+    race_item,
+    runner_items,
+)
 from runners.units.clock import now_ms
 
 # How long a topic's items are cached.
@@ -41,8 +49,6 @@ MOST_ROWS = 500
 LIVENESS = ((30_000, "live"), (120_000, "delayed"), (600_000, "stale"))
 # Phones are silent after this time without a fix: their runners may be estimated.
 SILENT_AFTER_MS = 120_000
-
-Items = dict[int, dict[str, Any]]
 
 
 class CachedTopic(NamedTuple):
@@ -96,7 +102,7 @@ def topic_items(race: int | None, *, fresh: bool) -> Items:
     items = topics.read(race).items
     if fresh or len(items) > TRAIL_RUNNERS:
         return items
-    return {pk: item | {"trail": ""} for pk, item in items.items()}
+    return {pk: {**item, "trail": ""} for pk, item in items.items()}
 
 
 def _read(race: int | None) -> Items:
@@ -114,7 +120,7 @@ def without_blockers(items: Items, user: int | None) -> Items:
     return {pk: item for pk, item in items.items() if pk not in blockers}
 
 
-def course_of(race: Race, now: datetime) -> dict[str, Any]:
+def course_of(race: Race, now: datetime) -> messages.Race:
     """Return a race's item as in a snapshot, at most one minute old."""
     return _cached_course(
         race.pk, race.changed_at, int(now.timestamp() // COURSE_AGE_S)
@@ -143,7 +149,7 @@ def first_rows(race: Race | None, user: int | None) -> SafeString:
 
 
 @lru_cache(maxsize=MAX_COURSES)
-def _cached_course(pk: int, changed_at: datetime, age: int) -> dict[str, Any]:
+def _cached_course(pk: int, changed_at: datetime, age: int) -> messages.Race:
     # Projecting a marathon's course takes 0.1 s, too long for each visitor of a crowd.
     # The maximum age makes changed checkpoints visible.
     return race_item(pk)
@@ -183,7 +189,7 @@ def _render(items: Items, is_over: bool) -> SafeString:
     return render_to_string("runners/_first_rows.html", {"rows": rows[:MOST_ROWS]})
 
 
-def _first_row(item: dict[str, Any], url: str, now: int, is_over: bool) -> FirstRow:
+def _first_row(item: Item, url: str, now: int, is_over: bool) -> FirstRow:
     fix = item["fix"]
     state = "lost"
     if item["state"] == "finished":
@@ -205,7 +211,7 @@ def _first_row(item: dict[str, Any], url: str, now: int, is_over: bool) -> First
     )
 
 
-def _is_estimated(item: dict[str, Any], now: int) -> bool:
+def _is_estimated(item: Item, now: int) -> bool:
     """Return whether a runner is between two mats, without a phone that sends."""
     fix, estimate = item["fix"], item["estimate"]
     if estimate is None:
@@ -222,7 +228,7 @@ def _is_estimated(item: dict[str, Any], now: int) -> bool:
     return bool(now <= since + 1000 * nodes[-1][0])
 
 
-def _words(item: dict[str, Any], state: str, is_over: bool) -> str:
+def _words(item: Item, state: str, is_over: bool) -> str:
     """Return a state as text, without an age, because it would not be updated."""
     if is_over and state != "finished":
         return _("Not finished")

@@ -12,6 +12,7 @@ from django.db.models import Model
 from django.db.models.signals import post_init
 from django.test import Client
 
+from runners.live.encoding.messages import Estimate
 from runners.models import Entry, Race
 from runners.preferences.runner_settings import sharing_pause, zone_add
 from runners.races.arrival import ranges
@@ -39,10 +40,9 @@ def moment(race: Race, after: float) -> datetime:
     return race.start + timedelta(minutes=after)
 
 
-def estimate_of(race: Race, code: str) -> dict[str, Any] | None:
+def estimate_of(race: Race, code: str) -> Estimate | None:
     runner = Entry.objects.get(race=race, runner__code=code).runner_id
-    found: dict[str, Any] | None = runner_items([runner], race.pk)[runner]["estimate"]
-    return found
+    return runner_items([runner], race.pk)[runner]["estimate"]
 
 
 def test_an_estimate_runs_from_the_last_mat_to_the_next_one() -> None:

@@ -19,6 +19,7 @@ from django.utils import timezone
 import runners.views.bundle
 import spectate.static
 from runners.models import Entry, Follow, LatestPosition, Race, Runner, ShareLink
+from runners.snapshots.items import Items
 from runners.views import topic_data
 from runners.views.bundle import LIVE, LIVE_BUNDLE
 from runners.views.overview import path_of
@@ -319,7 +320,7 @@ def test_the_first_list_estimates_phones_that_fell_silent_after_a_mat(
 ) -> None:
     now = 1_800_000_000_000
     nodes = [[0, 5_000, 5_000, 5_000], [1_800, 10_000, 10_000, 10_000]]
-    item = {
+    item: Any = {
         "fix": [now - minutes * 60_000, 0, 0, None, None, progress],
         "estimate": {"t": now - 480_000, "nodes": nodes},
         "state": state,
@@ -353,7 +354,7 @@ def test_a_page_and_its_polls_share_a_read_of_the_race(
     reads: list[int | None] = []
     read = topic_data._read
 
-    def slow(race: int | None) -> topic_data.Items:
+    def slow(race: int | None) -> Items:
         reads.append(race)
         clock.now += 5
         return read(race)
@@ -375,10 +376,10 @@ def test_those_who_ask_later_in_a_read_share_the_next_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A runner who hides during a long read is not in later answers."""
-    shown = {1: {"code": "bob"}}
+    shown: dict[int, Any] = {1: {"code": "bob"}}
     reads, asked, may_end = [], threading.Semaphore(0), threading.Event()
 
-    def read(race: int | None) -> topic_data.Items:
+    def read(race: int | None) -> Items:
         reads.append(dict(shown))
         asked.release()
         may_end.wait()

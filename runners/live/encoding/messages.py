@@ -6,7 +6,7 @@ are declared here for the documents.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
@@ -61,27 +61,31 @@ class PositionRow(Struct, array_like=True):
     ) = UNSET
 
 
-class FixRow(Struct, array_like=True):
-    """A row of `positions` without the code and the uncertainty."""
+if TYPE_CHECKING:
+    # Items have them as tuples, which cost the garbage collector nothing.
+    from runners.live.encoding.rows import EstimateNode, FixRow
+else:
 
-    t: Time
-    lat: Latitude
-    lng: Longitude
-    speed: Annotated[float, Meta(description="Metres per second.")] | None
-    heading: Annotated[int, Meta(description="Degrees.")] | None
-    progress: Annotated[int, Meta(description="Metres along the course.")] | None
+    class FixRow(Struct, array_like=True):
+        """A row of `positions` without the code and the uncertainty."""
+
+        t: Time
+        lat: Latitude
+        lng: Longitude
+        speed: Annotated[float, Meta(description="Metres per second.")] | None
+        heading: Annotated[int, Meta(description="Degrees.")] | None
+        progress: Annotated[int, Meta(description="Metres along the course.")] | None
+
+    class EstimateNode(Struct, array_like=True):
+        """Where a runner is estimated to be; clients interpolate between two nodes."""
+
+        seconds: Annotated[int, Meta(description="Since the last mat.", ge=0)]
+        progress: Annotated[int, Meta(description="Metres along the course.")]
+        nearest: Annotated[int, Meta(description="The near end of the range, metres.")]
+        farthest: Annotated[int, Meta(description="The far end of the range, metres.")]
 
 
 LateRow = tuple[Time, Latitude, Longitude]
-
-
-class EstimateNode(Struct, array_like=True):
-    """Where a runner is estimated to be; clients interpolate between two nodes."""
-
-    seconds: Annotated[int, Meta(description="Since the last mat.", ge=0)]
-    progress: Annotated[int, Meta(description="Metres along the course.")]
-    nearest: Annotated[int, Meta(description="The near end of the range, metres.")]
-    farthest: Annotated[int, Meta(description="The far end of the range, metres.")]
 
 
 class Estimate(TypedDict):
@@ -90,7 +94,7 @@ class Estimate(TypedDict):
     t: Annotated[int, Meta(description="When the last mat saw the runner.")]
     checkpoint: Annotated[int, Meta(description="That of the next mat.")]
     nodes: Annotated[
-        list[EstimateNode],
+        tuple[EstimateNode, ...],
         Meta(description="In the order of time; the last one is at the next mat."),
     ]
 

@@ -1,9 +1,12 @@
-"""A fix as a row of numbers, as clients read it from sockets and by HTTP."""
+"""Rows of numbers, as clients read them from sockets and by HTTP."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+# Time, latitude, longitude, speed, heading and progress.
+FixRow = tuple[int, float, float, float | None, int | None, int | None]
+
+# Seconds since the last mat, and the middle, near and far end of the progress.
+EstimateNode = tuple[int, int, int, int]
 
 
 def fix_row(
@@ -13,19 +16,13 @@ def fix_row(
     speed: float | None,
     heading: float | None,
     progress: float | None = None,
-    uncertainty: float | None = None,
-) -> list[Any]:
-    """Return a fix as [t, lat, lng, speed, heading, progress, uncertainty].
-
-    The last is left out where it is unknown. Coordinates have five decimals, which is a
-    metre.
-    """
-    row = [
+) -> FixRow:
+    """Return a fix as a row. Coordinates have five decimals, which is a metre."""
+    return (
         t,
         round(lat, 5),
         round(lng, 5),
         None if speed is None else round(speed, 2),
         None if heading is None else round(heading) % 360,
         None if progress is None else round(progress),
-    ]
-    return row if uncertainty is None else [*row, math.ceil(uncertainty)]
+    )

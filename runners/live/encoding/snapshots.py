@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from runners.live.encoding.messages import Race, Runner
 from runners.live.websocket_framing import text_frame
 
 # Larger snapshots are sent in several parts.
@@ -15,8 +16,8 @@ SNAPSHOT_PART_BYTES = 256 * 1024
 
 
 def snapshot_bodies(
-    runners: Iterable[dict[str, Any] | orjson.Fragment],
-    races: Iterable[dict[str, Any]],
+    runners: Iterable[Runner | orjson.Fragment],
+    races: Iterable[Race],
 ) -> list[bytes]:
     """Encode a snapshot in parts of at most `SNAPSHOT_PART_BYTES`, if its items allow.
 

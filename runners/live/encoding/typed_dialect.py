@@ -6,8 +6,9 @@ second, angles in degrees. Unknown values are null.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
@@ -74,10 +75,11 @@ def _position(event: PositionAccepted) -> bytes:
     if not event.moves:
         return b""
     row = fix_row(
-        *(event.t, event.lat, event.lng, event.speed, event.heading),
-        *(event.progress, event.uncertainty),
+        event.t, event.lat, event.lng, event.speed, event.heading, event.progress
     )
-    return orjson.dumps([event.code, *row])
+    if event.uncertainty is None:
+        return orjson.dumps((event.code, *row))
+    return orjson.dumps((event.code, *row, math.ceil(event.uncertainty)))
 
 
 def _late(event: LateFixes) -> bytes:
@@ -119,12 +121,10 @@ def _cheer(event: Cheered) -> bytes:
     return message_frame(CheerEvent(event.time, event.code, event.text))
 
 
-def _runner(event: RunnerChanged) -> bytes:
+def _runner(event: RunnerChanged[Runner]) -> bytes:
     if event.change == "removed":
         return message_frame(RunnerRemoved(event.time, event.item["code"]))
-    return message_frame(
-        RunnerEvent(event.time, event.change, cast(Runner, event.item))
-    )
+    return message_frame(RunnerEvent(event.time, event.change, event.item))
 
 
 def _race(event: RaceChanged) -> bytes:
