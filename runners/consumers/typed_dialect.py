@@ -17,7 +17,6 @@ from runners.consumers.messages import (
     decode,
     refused,
 )
-from runners.consumers.own_cheers import OwnCheers
 from runners.consumers.session import Session
 from runners.live.encoding import typed_dialect
 from runners.live.encoding.messages import (
@@ -30,6 +29,7 @@ from runners.live.encoding.messages import (
 )
 from runners.live.hub import Hub
 from runners.live.outbox import TypedOutbox
+from runners.live.own_cheers import OwnCheers
 from runners.live.socket_writer import SocketWriter
 from runners.positions.rate_limits import Bucket
 from runners.positions.track import Publisher
@@ -49,7 +49,7 @@ class Typed(Dialect):
     ) -> None:
         self.commands = commands
         self.session = session
-        self.own_cheers = OwnCheers(session)
+        self._own_cheers: OwnCheers | None = None
         self._buckets: dict[str, Bucket] = {}
 
     def make_outbox(self, writer: SocketWriter, hub: Hub) -> TypedOutbox:
@@ -92,13 +92,20 @@ class Typed(Dialect):
         self.welcome()
 
     def authenticated(self, publisher: Publisher) -> None:
-        self.own_cheers.listen(publisher.pk)
+        session = self.session
+        if self._own_cheers is None:
+            hub = session.process.hub
+            self._own_cheers = OwnCheers(hub, self.outbox, session.following)
+        # Not awaited, because a phone must publish immediately even if the layer is
+        # unavailable.
+        session.start(self._own_cheers.listen(publisher.pk))
 
     def resumed(self, runners: Collection[int], since: int) -> None:
         self.session.backfill_later(runners, since)
 
     def closed(self) -> None:
-        self.own_cheers.stop()
+        if self._own_cheers is not None:
+            self._own_cheers.stop()
 
     # -- replies
 

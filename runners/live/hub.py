@@ -38,7 +38,7 @@ RETRY_S = 0.5
 
 
 class Subscriber(Protocol):
-    """Receives the events of runners: an outbox, an audience or a track."""
+    """Receives the events of runners: an outbox, an audience, cheers or a track."""
 
     def receive(self, frames: Frames[RunnerEvent]) -> None: ...
 

@@ -448,7 +448,7 @@ class Pipeline:
         await self._emit(list(events))
 
     async def _track(self, pk: int) -> Track:
-        """Return the runner's track, loaded and subscribed to their group."""
+        """Return the runner's track, loaded and, with other processes, subscribed."""
         track = self._tracks.get(pk)
         if track is None:
             track = self._tracks[pk] = Track()
@@ -468,7 +468,8 @@ class Pipeline:
         return track
 
     async def _load(self, pk: int, track: Track) -> None:
-        await self.hub.subscribe((pk,), track)
+        if not self.hub.layer.is_local:
+            await self.hub.subscribe((pk,), track)
         generation = None
         while generation != self._generation:
             # Read again if something has changed meanwhile.

@@ -65,7 +65,8 @@ Shown = tuple[Fix, Seen, bool]
 class Track:
     """This process's state of a runner who publishes.
 
-    It subscribes to the runner's group to include fixes accepted by other processes.
+    With a layer of several processes it subscribes to the runner's group, to include
+    the fixes that others accept.
     Times are in milliseconds.
     """
 

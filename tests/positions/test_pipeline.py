@@ -253,8 +253,12 @@ async def test_the_newest_stored_position_counts_after_a_restart(
 
 
 async def test_a_fix_accepted_by_a_different_process_counts_here_too(
-    pipeline: Pipeline, bob: Publisher, follower: Follower
+    pipeline: Pipeline,
+    bob: Publisher,
+    follower: Follower,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(pipeline.hub.layer, "is_local", False)
     t = now_ms()
     await publish(pipeline, bob, Fix(t - 60_000, 46.0, 2.0))
     remote_event = PositionAccepted(bob.pk, "bob", t, 48.0, 2.0, None, None, None)
@@ -335,8 +339,10 @@ async def test_a_refused_position_is_not_published(
 async def test_the_track_of_a_silent_runner_is_dropped(
     pipeline: Pipeline, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pipeline.hub.layer, "is_local", False)
     await publish(pipeline, bob, Fix(now_ms(), 48.0, 2.0))
     assert pipeline.hub.groups == 1
+    monkeypatch.undo()
     for track in pipeline._tracks.values():
         track.used_at -= accept_module.IDLE_S + 1
     # Not while a fix waits for the next pass of the loop.

@@ -125,9 +125,14 @@ async def test_a_restart_continues_from_the_stored_state(
 
 
 async def test_a_different_process_continues_from_the_state_in_events(
-    pipeline: Pipeline, bob: Publisher, entry: Entry, follower: Follower
+    pipeline: Pipeline,
+    bob: Publisher,
+    entry: Entry,
+    follower: Follower,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The local state is reset, so it can only come from the event."""
+    monkeypatch.setattr(pipeline.hub.layer, "is_local", False)
     await run(pipeline, bob, entry, *range(0, 100, 10))
     here = pipeline._tracks[bob.pk]
     assert here.running is not None
