@@ -16,7 +16,7 @@ from runners.models.news import Kind
 from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import browser_subscribe
 from tests.factories.people import signed_in
-from tests.notifying.news import PassTen, alert, passed, send_all
+from tests.notifying.news import Bell, alert
 from tests.notifying.push import Browser, PushService, push_service
 
 
@@ -103,14 +103,10 @@ def alerted(subscription: Subscription, entry: Entry) -> Subscription:
 
 
 @pytest.fixture
-def pass_ten(notifier: Notifier, entry: Entry, ten: Checkpoint) -> PassTen:
-    """Returns what lets Bob pass 10 km, on a lap, and sends all notifications."""
-
-    def pass_and_send(lap: int = 1) -> None:
-        passed(entry, ten, lap)
-        send_all(notifier)
-
-    return pass_and_send
+def bell(
+    entry: Entry, ten: Checkpoint, notifier: Notifier, service: PushService
+) -> Bell:
+    return Bell(entry, ten, notifier, service)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.utils import timezone
@@ -13,8 +13,7 @@ from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set
 from runners.positions.storage import SplitChange, write_rows
 from runners.units.clock import milliseconds
-
-PassTen = Callable[..., None]
+from tests.notifying.push import PushService
 
 
 def alert(subscription: Subscription, runner: Runner, *kinds: Kind) -> None:
@@ -34,3 +33,26 @@ def send_all(notifier: Notifier) -> None:
     """Send all notifications that are pending now."""
     while notifier.push_turn():
         pass
+
+
+@dataclass
+class Bell:
+    """Bob's race, in which he passes 10 km, and what notifies of it."""
+
+    entry: Entry
+    ten: Checkpoint
+    notifier: Notifier
+    service: PushService
+
+    def passed(self, lap: int = 1, *, minutes_ago: float = 0) -> None:
+        """Let Bob pass 10 km."""
+        passed(self.entry, self.ten, lap, minutes_ago=minutes_ago)
+
+    def send(self) -> None:
+        """Send all notifications."""
+        send_all(self.notifier)
+
+    def pass_ten(self, lap: int = 1) -> None:
+        """Let Bob pass 10 km, and send all notifications."""
+        self.passed(lap)
+        self.send()

@@ -16,7 +16,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from runners.models import Checkpoint, Delivery, Entry, Runner, Subscription
+from runners.models import Delivery, Runner, Subscription
 from runners.models.news import Kind
 from runners.notifying import account_mails, mail_server
 from runners.notifying.notifier import MAX_FAILURES, Notifier
@@ -24,8 +24,8 @@ from runners.notifying.sos import Call, contact_add, sos_store
 from runners.notifying.subscribing import address_add, address_confirm
 from runners.positions.fix import Fix
 from runners.units.clock import milliseconds
-from tests.notifying.news import alert, passed
-from tests.notifying.push import Browser, PushService
+from tests.notifying.news import Bell, alert
+from tests.notifying.push import Browser
 
 pytestmark = pytest.mark.django_db
 
@@ -79,22 +79,20 @@ def refused(code: int) -> smtplib.SMTPException:
 )
 def test_a_failed_mail_is_retried_if_that_may_help(
     address: Subscription,
-    entry: Entry,
-    ten: Checkpoint,
-    notifier: Notifier,
+    bell: Bell,
     mailbox: type[Mailbox],
     error: Exception,
     reason: str,
     left: int,
 ) -> None:
     mailbox.errors.append(error)
-    passed(entry, ten)
-    notifier.push_turn()
-    notifier.mail_turn()
-    assert notifier.results.failed == {reason: 1}
+    bell.passed()
+    bell.notifier.push_turn()
+    bell.notifier.mail_turn()
+    assert bell.notifier.results.failed == {reason: 1}
     assert Delivery.objects.count() == left
     Delivery.objects.update(due_at=timezone.now())
-    notifier.mail_turn()
+    bell.notifier.mail_turn()
     assert len(mailbox.accepted) == left and not Delivery.objects.exists()
 
 
@@ -142,22 +140,22 @@ def call_for_help(runner: Runner) -> None:
 
 
 def test_a_call_for_help_is_mailed_before_mails_about_accounts(
-    entry: Entry, notifier: Notifier, mailbox: type[Mailbox]
+    bell: Bell, mailbox: type[Mailbox]
 ) -> None:
     contact = contact_add(
-        runner=entry.runner, email="mum@example.org", user=None, language="fr"
+        runner=bell.entry.runner, email="mum@example.org", user=None, language="fr"
     )
     address_confirm(recipient=contact)
     mailbox.accepted.clear()
-    wait_to_be_sent(notifier, range(25))
-    call_for_help(entry.runner)
-    notifier.push_turn()
-    assert notifier.mail_turn()
+    wait_to_be_sent(bell.notifier, range(25))
+    call_for_help(bell.entry.runner)
+    bell.notifier.push_turn()
+    assert bell.notifier.mail_turn()
     assert mailbox.accepted[0].to == ["mum@example.org"]
     # A later call waits for one round of them at most.
     assert len(mailbox.accepted) == 1 + mail_server.MAIL_BATCH
-    assert [notifier.mail_turn() for _ in range(3)] == [True, False, False]
-    assert len(mailbox.accepted) == 26 and notifier.results.sent == {"mail": 26}
+    assert [bell.notifier.mail_turn() for _ in range(3)] == [True, False, False]
+    assert len(mailbox.accepted) == 26 and bell.notifier.results.sent == {"mail": 26}
 
 
 def test_mails_about_accounts_wait_for_a_failed_server_but_not_for_one_another(
@@ -220,46 +218,32 @@ def test_a_mail_that_is_requested_during_the_stop_is_sent(
 
 
 def test_no_other_mail_is_sent_after_a_lost_connection(
-    address: Subscription,
-    entry: Entry,
-    ten: Checkpoint,
-    notifier: Notifier,
-    mailbox: type[Mailbox],
+    address: Subscription, bell: Bell, mailbox: type[Mailbox]
 ) -> None:
     mailbox.errors.append(TimeoutError())
     for lap in range(1, 4):
-        passed(entry, ten, lap)
-    notifier.push_turn()
-    notifier.mail_turn()
+        bell.passed(lap)
+    bell.notifier.push_turn()
+    bell.notifier.mail_turn()
     assert len(mailbox.attempted) == 1
-    assert notifier.results.failed == {"unreachable": 3}
+    assert bell.notifier.results.failed == {"unreachable": 3}
     assert Delivery.objects.count() == 3
 
 
 def test_a_permanently_refused_address_is_deleted(
-    address: Subscription,
-    entry: Entry,
-    ten: Checkpoint,
-    notifier: Notifier,
-    mailbox: type[Mailbox],
+    address: Subscription, bell: Bell, mailbox: type[Mailbox]
 ) -> None:
     for lap in range(MAX_FAILURES):
         assert Subscription.objects.exists()
         mailbox.errors.append(refused(550))
-        passed(entry, ten, lap + 1)
-        notifier.push_turn()
-        notifier.mail_turn()
+        bell.passed(lap + 1)
+        bell.notifier.push_turn()
+        bell.notifier.mail_turn()
     assert not Subscription.objects.exists()
 
 
 def test_each_subscription_has_its_language(
-    address: Subscription,
-    entry: Entry,
-    ten: Checkpoint,
-    notifier: Notifier,
-    browser: Browser,
-    service: PushService,
-    mailoutbox: list[EmailMessage],
+    address: Subscription, bell: Bell, browser: Browser, mailoutbox: list[EmailMessage]
 ) -> None:
     choice = {
         "push": browser.subscription,
@@ -275,10 +259,10 @@ def test_each_subscription_has_its_language(
     )
     assert answer.status_code == 200
     mailoutbox.clear()
-    passed(entry, ten)
-    notifier.push_turn()
-    notifier.mail_turn()
-    assert browser.read(service.posts[0].body)["title"] == "Bob en 10 km"
+    bell.passed()
+    bell.notifier.push_turn()
+    bell.notifier.mail_turn()
+    assert browser.read(bell.service.posts[0].body)["title"] == "Bob en 10 km"
     (mail,) = mailoutbox
     # The subject has no name, which is anybody's text.
     assert mail.subject == "Spectate: Kontrollpunkte"
@@ -287,16 +271,16 @@ def test_each_subscription_has_its_language(
 
 
 def test_a_contact_is_notified_in_the_runners_language(
-    entry: Entry, notifier: Notifier, mailoutbox: list[EmailMessage]
+    bell: Bell, mailoutbox: list[EmailMessage]
 ) -> None:
     contact = contact_add(
-        runner=entry.runner, email="mum@example.org", user=None, language="fr"
+        runner=bell.entry.runner, email="mum@example.org", user=None, language="fr"
     )
     address_confirm(recipient=contact)
     mailoutbox.clear()
-    call_for_help(entry.runner)
-    notifier.push_turn()
-    notifier.mail_turn()
+    call_for_help(bell.entry.runner)
+    bell.notifier.push_turn()
+    bell.notifier.mail_turn()
     (mail,) = mailoutbox
     assert mail.subject == "Spectate: Appel à l’aide"
     assert mail.body.startswith("Bob appelle à l’aide. ")

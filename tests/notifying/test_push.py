@@ -25,8 +25,8 @@ from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import browser_subscribe
 from runners.positions.storage import SplitChange, StatusChange, write_rows
 from runners.units.clock import milliseconds
-from tests.notifying.news import PassTen, alert, passed, send_all
-from tests.notifying.push import Browser, PushService, claims_of, push_service
+from tests.notifying.news import Bell, alert, passed, send_all
+from tests.notifying.push import Browser, claims_of, push_service
 
 pytestmark = pytest.mark.django_db
 
@@ -34,33 +34,26 @@ DAY_S = 24 * 3_600
 
 
 def test_a_checkpoint_is_pushed_encrypted_and_signed(
-    alerted: Subscription,
-    browser: Browser,
-    service: PushService,
-    notifier: Notifier,
-    pass_ten: PassTen,
+    alerted: Subscription, browser: Browser, bell: Bell
 ) -> None:
-    pass_ten()
+    bell.pass_ten()
 
-    (post,) = service.posts
+    (post,) = bell.service.posts
     assert post.path == "/push/bob"
     assert b"Bob" not in post.body
     message = browser.read(post.body)
     assert message["title"] == "Bob at 10 km"
     assert message["body"].endswith(" Riverside Half.")
     assert (message["url"], message["runner"]) == ("/runners/bob/", "bob")
-    assert claims_of(post.headers)["aud"] == service.url
+    assert claims_of(post.headers)["aud"] == bell.service.url
     assert post.headers["content-encoding"] == "aes128gcm"
     assert 0 < int(post.headers["ttl"]) <= 900
     assert not Delivery.objects.exists()
-    assert (notifier.queued, notifier.results.sent["push"]) == (1, 1)
+    assert (bell.notifier.queued, bell.notifier.results.sent["push"]) == (1, 1)
 
 
 def test_the_signature_names_the_push_service(
-    subscription: Subscription,
-    service: PushService,
-    entry: Entry,
-    pass_ten: PassTen,
+    subscription: Subscription, bell: Bell
 ) -> None:
     with push_service() as other:
         other_subscription = browser_subscribe(
@@ -71,13 +64,13 @@ def test_the_signature_names_the_push_service(
             language="en",
         )
         for each in (subscription, other_subscription):
-            alert(each, entry.runner, Kind.CHECKPOINT)
-        pass_ten()
+            alert(each, bell.entry.runner, Kind.CHECKPOINT)
+        bell.pass_ten()
         audiences = [
             [claims_of(post.headers)["aud"] for post in each.posts]
-            for each in (service, other)
+            for each in (bell.service, other)
         ]
-        assert audiences == [[service.url], [other.url]]
+        assert audiences == [[bell.service.url], [other.url]]
 
 
 def test_the_signature_is_valid_now_and_expires_within_a_day(
@@ -95,41 +88,33 @@ def test_the_signature_is_valid_now_and_expires_within_a_day(
 
 
 def test_a_split_that_is_stored_twice_is_notified_once(
-    subscription: Subscription,
-    service: PushService,
-    entry: Entry,
-    pass_ten: PassTen,
+    subscription: Subscription, bell: Bell
 ) -> None:
-    alert(subscription, entry.runner)
+    alert(subscription, bell.entry.runner)
     for _ in range(2):
-        pass_ten()
-    assert len(service.posts) == 1
+        bell.pass_ten()
+    assert len(bell.service.posts) == 1
 
 
 def test_start_and_finish_are_separate_notifications(
-    subscription: Subscription,
-    browser: Browser,
-    service: PushService,
-    notifier: Notifier,
-    entry: Entry,
-    race: Race,
+    subscription: Subscription, browser: Browser, bell: Bell, race: Race
 ) -> None:
-    alert(subscription, entry.runner)
+    alert(subscription, bell.entry.runner)
     line = Checkpoint.objects.create(
         race=race, name="Finish", distance=21_097, kind=Checkpoint.Kind.FINISH
     )
     now = milliseconds(timezone.now())
     started = now - 120_000
-    write_rows((), [StatusChange(entry.pk, "started", started, None)])
+    write_rows((), [StatusChange(bell.entry.pk, "started", started, None)])
     write_rows(
         (),
         [
-            SplitChange(entry.pk, line.pk, 1, now, 1.0),
-            StatusChange(entry.pk, "finished", started, now),
+            SplitChange(bell.entry.pk, line.pk, 1, now, 1.0),
+            StatusChange(bell.entry.pk, "finished", started, now),
         ],
     )
-    send_all(notifier)
-    titles = sorted(browser.read(post.body)["title"] for post in service.posts)
+    bell.send()
+    titles = sorted(browser.read(post.body)["title"] for post in bell.service.posts)
     assert titles == ["Bob has finished", "Bob has started"]
 
 
@@ -147,20 +132,18 @@ def test_start_and_finish_are_separate_notifications(
 def test_a_start_is_news_for_15_minutes_and_a_finish_for_two_hours(
     subscription: Subscription,
     browser: Browser,
-    service: PushService,
-    notifier: Notifier,
-    entry: Entry,
+    bell: Bell,
     started: int,
     finished: int | None,
     titles: list[str],
 ) -> None:
-    alert(subscription, entry.runner)
+    alert(subscription, bell.entry.runner)
     now = milliseconds(timezone.now())
     at = finished and now - finished * 60_000
     status = "started" if at is None else "finished"
-    write_rows((), [StatusChange(entry.pk, status, now - started * 60_000, at)])
-    send_all(notifier)
-    assert [browser.read(post.body)["title"] for post in service.posts] == titles
+    write_rows((), [StatusChange(bell.entry.pk, status, now - started * 60_000, at)])
+    bell.send()
+    assert [browser.read(post.body)["title"] for post in bell.service.posts] == titles
     assert not Delivery.objects.exists()
 
 
@@ -169,27 +152,16 @@ def test_no_news_is_stored_without_a_subscriber(entry: Entry, ten: Checkpoint) -
     assert not News.objects.exists()
 
 
-def test_only_chosen_kinds_are_notified(
-    subscription: Subscription,
-    service: PushService,
-    entry: Entry,
-    pass_ten: PassTen,
-) -> None:
-    alert(subscription, entry.runner, Kind.FINISH)
-    pass_ten()
-    assert service.posts == []
+def test_only_chosen_kinds_are_notified(subscription: Subscription, bell: Bell) -> None:
+    alert(subscription, bell.entry.runner, Kind.FINISH)
+    bell.pass_ten()
+    assert bell.service.posts == []
 
 
-def test_a_checkpoint_an_hour_ago_is_no_news(
-    alerted: Subscription,
-    service: PushService,
-    notifier: Notifier,
-    entry: Entry,
-    ten: Checkpoint,
-) -> None:
-    passed(entry, ten, minutes_ago=60)
-    send_all(notifier)
-    assert service.posts == []
+def test_a_checkpoint_an_hour_ago_is_no_news(alerted: Subscription, bell: Bell) -> None:
+    bell.passed(minutes_ago=60)
+    bell.send()
+    assert bell.service.posts == []
 
 
 def set_silent(runner: Runner, *, minutes: float) -> None:
@@ -207,19 +179,16 @@ def set_silent(runner: Runner, *, minutes: float) -> None:
 
 
 def test_a_silence_is_notified_once(
-    subscription: Subscription,
-    browser: Browser,
-    service: PushService,
-    entry: Entry,
+    subscription: Subscription, browser: Browser, bell: Bell
 ) -> None:
-    alert(subscription, entry.runner, Kind.SILENCE)
-    set_silent(entry.runner, minutes=9)
+    alert(subscription, bell.entry.runner, Kind.SILENCE)
+    set_silent(bell.entry.runner, minutes=9)
     send_all(Notifier())
-    assert service.posts == []
-    set_silent(entry.runner, minutes=11)
+    assert bell.service.posts == []
+    set_silent(bell.entry.runner, minutes=11)
     for _ in range(2):
         send_all(Notifier())
-    assert [browser.read(p.body)["title"] for p in service.posts] == [
+    assert [browser.read(p.body)["title"] for p in bell.service.posts] == [
         "No signal from Bob"
     ]
 

@@ -8,26 +8,26 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from runners.models import Checkpoint, Delivery, Entry, Subscription
+from runners.models import Delivery, Subscription
 from runners.models.news import Kind
 from runners.notifying.deliveries import spread
 from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import browser_subscribe
 from runners.positions.storage import SplitChange, write_rows
 from runners.units.clock import milliseconds
-from tests.notifying.news import alert, passed, send_all
-from tests.notifying.push import PushService
+from tests.notifying.news import Bell, alert
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db
 
 
 def test_two_processes_claim_different_deliveries(
-    alerted: Subscription, entry: Entry, ten: Checkpoint
+    alerted: Subscription, bell: Bell
 ) -> None:
     now = milliseconds(timezone.now())
     write_rows(
-        (), [SplitChange(entry.pk, ten.pk, lap, now, 2.0) for lap in range(1, 7)]
+        (),
+        [SplitChange(bell.entry.pk, bell.ten.pk, lap, now, 2.0) for lap in range(1, 7)],
     )
     spread()
     lease = timedelta(seconds=60)
@@ -40,57 +40,46 @@ def test_two_processes_claim_different_deliveries(
 
 
 def test_deliveries_claimed_by_a_dead_process_are_sent_by_a_different_one(
-    alerted: Subscription,
-    service: PushService,
-    notifier: Notifier,
-    entry: Entry,
-    ten: Checkpoint,
+    alerted: Subscription, bell: Bell
 ) -> None:
-    passed(entry, ten)
+    bell.passed()
     spread()
     claimed = Delivery.objects.claim(by_mail=False, most=9, lease=timedelta(seconds=-1))
     assert len(claimed) == 1
-    send_all(notifier)
-    assert len(service.posts) == 1
+    bell.send()
+    assert len(bell.service.posts) == 1
 
 
 @pytest.mark.django_db(transaction=True)
 def test_background_threads_send_and_end(
-    alerted: Subscription,
-    service: PushService,
-    notifier: Notifier,
-    entry: Entry,
-    ten: Checkpoint,
-    settings: Settings,
+    alerted: Subscription, bell: Bell, settings: Settings
 ) -> None:
-    notifier.start()
+    bell.notifier.start()
     try:
-        passed(entry, ten)
-        wait_until(lambda: service.posts)
+        bell.passed()
+        wait_until(lambda: bell.service.posts)
     finally:
-        notifier.stop()
-    assert notifier._threads == []
+        bell.notifier.stop()
+    assert bell.notifier._threads == []
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_processes_send_each_notification_once(
-    service: PushService, entry: Entry, ten: Checkpoint
-) -> None:
-    browsers = [service.browser(f"{number}") for number in range(20)]
+def test_two_processes_send_each_notification_once(bell: Bell) -> None:
+    browsers = [bell.service.browser(f"{number}") for number in range(20)]
     for browser in browsers:
         subscription = browser_subscribe(
             push=browser.subscription, user=None, session="", device="", language="en"
         )
-        alert(subscription, entry.runner, Kind.CHECKPOINT)
+        alert(subscription, bell.entry.runner, Kind.CHECKPOINT)
     processes = [Notifier(), Notifier()]
     for process in processes:
         process.start()
     try:
-        passed(entry, ten)
-        wait_until(lambda: len(service.posts) >= len(browsers))
+        bell.passed()
+        wait_until(lambda: len(bell.service.posts) >= len(browsers))
     finally:
         for process in processes:
             process.stop()
-    assert sorted(post.path for post in service.posts) == sorted(
+    assert sorted(post.path for post in bell.service.posts) == sorted(
         f"/push/{number}" for number in range(20)
     )

@@ -10,8 +10,6 @@ from django.utils import timezone
 
 from runners.models import (
     Alert,
-    Checkpoint,
-    Entry,
     Follow,
     Race,
     Runner,
@@ -20,26 +18,19 @@ from runners.models import (
 )
 from runners.models.news import Kind
 from runners.notifying.deliveries import spread
-from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.positions.storage import StatusChange, write_rows
 from runners.units.clock import milliseconds
-from tests.notifying.news import PassTen, alert, passed, send_all
-from tests.notifying.push import Browser, PushService
+from tests.notifying.news import Bell, alert
+from tests.notifying.push import Browser
 
 pytestmark = pytest.mark.django_db
 
 
 def test_a_subscriber_who_lost_the_right_is_not_notified(
-    alice: User,
-    browser: Browser,
-    service: PushService,
-    notifier: Notifier,
-    entry: Entry,
-    ten: Checkpoint,
-    pass_ten: PassTen,
+    alice: User, browser: Browser, bell: Bell
 ) -> None:
-    bob = entry.runner
+    bob = bell.entry.runner
     bob.visibility = Runner.Visibility.FOLLOWERS
     bob.save()
     follow = Follow.objects.create(user=alice, runner=bob, status="accepted")
@@ -47,24 +38,21 @@ def test_a_subscriber_who_lost_the_right_is_not_notified(
         push=browser.subscription, user=alice, session="", device="", language="en"
     )
     alert(subscription, bob, Kind.CHECKPOINT)
-    pass_ten()
-    assert len(service.posts) == 1
+    bell.pass_ten()
+    assert len(bell.service.posts) == 1
 
-    passed(entry, ten, 2)
+    bell.passed(2)
     follow.status = "blocked"
     follow.save()
-    send_all(notifier)
-    assert len(service.posts) == 1
-    assert notifier.results.failed == {"rights": 1}
+    bell.send()
+    assert len(bell.service.posts) == 1
+    assert bell.notifier.results.failed == {"rights": 1}
 
 
 def test_a_link_shows_a_private_runner_until_it_ends(
-    subscription: Subscription,
-    service: PushService,
-    entry: Entry,
-    pass_ten: PassTen,
+    subscription: Subscription, bell: Bell
 ) -> None:
-    bob = entry.runner
+    bob = bell.entry.runner
     bob.visibility = Runner.Visibility.PRIVATE
     bob.save()
     link, _ = ShareLink.objects.issue(
@@ -73,45 +61,33 @@ def test_a_link_shows_a_private_runner_until_it_ends(
     alerts_set(
         subscription=subscription, runners=[bob], kinds=[Kind.CHECKPOINT], link=link
     )
-    pass_ten()
-    assert len(service.posts) == 1
+    bell.pass_ten()
+    assert len(bell.service.posts) == 1
     link.revoke()
-    pass_ten(2)
-    assert len(service.posts) == 1
+    bell.pass_ten(2)
+    assert len(bell.service.posts) == 1
 
 
 def test_an_unlisted_race_is_not_named(
-    subscription: Subscription,
-    browser: Browser,
-    service: PushService,
-    notifier: Notifier,
-    entry: Entry,
-    ten: Checkpoint,
-    race: Race,
+    subscription: Subscription, browser: Browser, bell: Bell, race: Race
 ) -> None:
     race.visibility = Race.Visibility.LINK
     race.save()
-    alert(subscription, entry.runner)
-    passed(entry, ten)
+    alert(subscription, bell.entry.runner)
+    bell.passed()
     now = milliseconds(timezone.now())
-    write_rows((), [StatusChange(entry.pk, "started", now, None)])
-    send_all(notifier)
-    (post,) = service.posts
+    write_rows((), [StatusChange(bell.entry.pk, "started", now, None)])
+    bell.send()
+    (post,) = bell.service.posts
     message = browser.read(post.body)
     assert message["title"] == "Bob has started"
     assert "Riverside" not in str(message)
 
 
-def test_a_stopped_alert_is_not_sent(
-    alerted: Subscription,
-    service: PushService,
-    notifier: Notifier,
-    entry: Entry,
-    ten: Checkpoint,
-) -> None:
-    passed(entry, ten)
+def test_a_stopped_alert_is_not_sent(alerted: Subscription, bell: Bell) -> None:
+    bell.passed()
     spread()
     Alert.objects.all().delete()
-    send_all(notifier)
-    assert service.posts == []
-    assert notifier.results.failed == {"stopped": 1}
+    bell.send()
+    assert bell.service.posts == []
+    assert bell.notifier.results.failed == {"stopped": 1}

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from runners.models import Checkpoint, Delivery, Entry, News, Runner, Sos, Subscription
+from runners.models import Delivery, News, Runner, Sos, Subscription
 from runners.models.news import Kind
 from runners.notifying.deliveries import spread
 from runners.notifying.notifier import (
@@ -22,7 +22,7 @@ from runners.notifying.push_services import AWAY_AFTER
 from runners.notifying.sos import Call, sos_store
 from runners.positions.storage import SplitChange, write_rows
 from runners.units.clock import milliseconds
-from tests.notifying.news import PassTen, alert, passed, send_all
+from tests.notifying.news import Bell, alert, send_all
 from tests.notifying.push import SILENT, PushService
 
 pytestmark = pytest.mark.django_db
@@ -35,68 +35,49 @@ def next_attempt() -> datetime:
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_gone_subscription_is_deleted(
-    alerted: Subscription,
-    service: PushService,
-    notifier: Notifier,
-    pass_ten: PassTen,
-    status: int,
+    alerted: Subscription, bell: Bell, status: int
 ) -> None:
-    service.statuses.append(status)
-    pass_ten()
+    bell.service.statuses.append(status)
+    bell.pass_ten()
     assert not Subscription.objects.exists() and not Delivery.objects.exists()
-    assert notifier.results.failed == {"gone": 1}
+    assert bell.notifier.results.failed == {"gone": 1}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_subscription_at_a_private_address_is_deleted_in_production(
-    subscription: Subscription,
-    notifier: Notifier,
-    entry: Entry,
-    pass_ten: PassTen,
-    settings: Settings,
-    host: str,
+    subscription: Subscription, bell: Bell, settings: Settings, host: str
 ) -> None:
     settings.SPECTATE_PUSH_LOCAL = False
-    alert(subscription, entry.runner, Kind.CHECKPOINT)
+    alert(subscription, bell.entry.runner, Kind.CHECKPOINT)
     Subscription.objects.update(endpoint=f"https://{host}/push")
-    pass_ten()
+    bell.pass_ten()
     # Refused before connecting: a failed connection would be retried.
-    assert notifier.results.failed == {"private": 1}
+    assert bell.notifier.results.failed == {"private": 1}
     assert not Subscription.objects.exists()
 
 
-def test_a_busy_service_is_retried_later(
-    alerted: Subscription,
-    service: PushService,
-    notifier: Notifier,
-    entry: Entry,
-    ten: Checkpoint,
-) -> None:
-    service.statuses.append(503)
-    service.headers["Retry-After"] = "90"
-    passed(entry, ten)
+def test_a_busy_service_is_retried_later(alerted: Subscription, bell: Bell) -> None:
+    bell.service.statuses.append(503)
+    bell.service.headers["Retry-After"] = "90"
+    bell.passed()
     before = timezone.now()
-    send_all(notifier)
-    assert len(service.posts) == 1
+    bell.send()
+    assert len(bell.service.posts) == 1
     assert before <= next_attempt() - timedelta(seconds=90) <= timezone.now()
     Delivery.objects.update(due_at=timezone.now())
-    send_all(notifier)
-    assert len(service.posts) == 2 and not Delivery.objects.exists()
+    bell.send()
+    assert len(bell.service.posts) == 2 and not Delivery.objects.exists()
 
 
 @pytest.mark.parametrize("wait", ["3600", "9" * 400])
 def test_a_delivery_that_would_be_too_late_is_given_up(
-    alerted: Subscription,
-    service: PushService,
-    notifier: Notifier,
-    pass_ten: PassTen,
-    wait: str,
+    alerted: Subscription, bell: Bell, wait: str
 ) -> None:
-    service.statuses.append(503)
-    service.headers["Retry-After"] = wait
-    pass_ten()
+    bell.service.statuses.append(503)
+    bell.service.headers["Retry-After"] = wait
+    bell.pass_ten()
     assert not Delivery.objects.exists()
-    assert notifier.results.failed == {"busy": 1, "gave_up": 1}
+    assert bell.notifier.results.failed == {"busy": 1, "gave_up": 1}
 
 
 def test_a_call_for_help_is_retried_for_hours_every_few_minutes(
@@ -120,123 +101,106 @@ def test_a_call_for_help_is_retried_for_hours_every_few_minutes(
 
 
 def test_an_unreachable_service_is_retried_after_a_delay(
-    alerted: Subscription,
-    notifier: Notifier,
-    entry: Entry,
-    ten: Checkpoint,
+    alerted: Subscription, bell: Bell
 ) -> None:
     with socket.socket() as nobody_listens:
         nobody_listens.bind(("127.0.0.1", 0))
         port = nobody_listens.getsockname()[1]
         Subscription.objects.update(endpoint=f"http://127.0.0.1:{port}/gone")
-        passed(entry, ten)
+        bell.passed()
         before = timezone.now()
-        send_all(notifier)
-    assert notifier.results.failed == {"unreachable": 1}
+        bell.send()
+    assert bell.notifier.results.failed == {"unreachable": 1}
     assert before <= next_attempt() - timedelta(seconds=30) <= timezone.now()
 
 
 def test_redirects_are_not_followed_and_refusals_end_a_subscription(
-    alerted: Subscription,
-    service: PushService,
-    notifier: Notifier,
-    entry: Entry,
-    ten: Checkpoint,
+    alerted: Subscription, bell: Bell
 ) -> None:
-    service.headers["Location"] = f"{service.url}/elsewhere"
+    bell.service.headers["Location"] = f"{bell.service.url}/elsewhere"
     for number in range(MAX_FAILURES):
-        service.statuses.append(302)
-        passed(entry, ten, number + 1)
-        send_all(notifier)
-    assert {post.path for post in service.posts} == {"/push/bob"}
-    assert notifier.results.failed == {"refused": MAX_FAILURES}
+        bell.service.statuses.append(302)
+        bell.passed(number + 1)
+        bell.send()
+    assert {post.path for post in bell.service.posts} == {"/push/bob"}
+    assert bell.notifier.results.failed == {"refused": MAX_FAILURES}
     assert not Subscription.objects.exists()
 
 
 def test_deliveries_to_a_subscription_are_limited(
-    alerted: Subscription,
-    service: PushService,
-    notifier: Notifier,
-    entry: Entry,
-    ten: Checkpoint,
+    alerted: Subscription, bell: Bell
 ) -> None:
     now = milliseconds(timezone.now())
     write_rows(
-        (), [SplitChange(entry.pk, ten.pk, lap, now, 2.0) for lap in range(1, 31)]
+        (),
+        [
+            SplitChange(bell.entry.pk, bell.ten.pk, lap, now, 2.0)
+            for lap in range(1, 31)
+        ],
     )
-    send_all(notifier)
-    assert len(service.posts) == SUBSCRIPTION_BURST
-    assert notifier.results.failed == {"rate": 10}
+    bell.send()
+    assert len(bell.service.posts) == SUBSCRIPTION_BURST
+    assert bell.notifier.results.failed == {"rate": 10}
 
 
 def test_one_silent_endpoint_does_not_delay_its_whole_service(
-    subscription: Subscription,
-    service: PushService,
-    notifier: Notifier,
-    entry: Entry,
-    pass_ten: PassTen,
+    subscription: Subscription, bell: Bell
 ) -> None:
     """The endpoint of a stranger may be at the same service."""
-    alert(subscription, entry.runner, Kind.CHECKPOINT)
-    notifier.push_turn()
-    notifier._push_services._silent[urlsplit(service.url).netloc] = {
+    alert(subscription, bell.entry.runner, Kind.CHECKPOINT)
+    bell.notifier.push_turn()
+    bell.notifier._push_services._silent[urlsplit(bell.service.url).netloc] = {
         subscription.pk + 1
     }
-    service.statuses.append(SILENT)
-    pass_ten()
-    assert notifier.results.failed == {"unreachable": 1}
+    bell.service.statuses.append(SILENT)
+    bell.pass_ten()
+    assert bell.notifier.results.failed == {"unreachable": 1}
     Delivery.objects.update(due_at=timezone.now())
-    send_all(notifier)
-    assert notifier.results.sent == {"push": 1}
+    bell.send()
+    assert bell.notifier.results.sent == {"push": 1}
     # A response starts the count anew.
-    assert not notifier._push_services._silent
+    assert not bell.notifier._push_services._silent
 
 
 def test_a_service_that_does_not_respond_is_skipped_except_for_calls_for_help(
-    subscription: Subscription,
-    service: PushService,
-    notifier: Notifier,
-    entry: Entry,
-    pass_ten: PassTen,
+    subscription: Subscription, bell: Bell
 ) -> None:
-    alert(subscription, entry.runner, Kind.CHECKPOINT, Kind.SOS)
-    notifier.push_turn()
-    host = urlsplit(service.url).netloc
-    notifier._push_services._silent[host] = {
+    alert(subscription, bell.entry.runner, Kind.CHECKPOINT, Kind.SOS)
+    bell.notifier.push_turn()
+    host = urlsplit(bell.service.url).netloc
+    bell.notifier._push_services._silent[host] = {
         subscription.pk + n for n in range(1, AWAY_AFTER)
     }
-    service.statuses.append(SILENT)
-    pass_ten()
+    bell.service.statuses.append(SILENT)
+    bell.pass_ten()
     Delivery.objects.update(due_at=timezone.now())
-    send_all(notifier)
+    bell.send()
     # The second attempt was not made.
-    assert len(service.posts) == 1 and notifier.results.failed == {"unreachable": 2}
+    assert len(bell.service.posts) == 1 and bell.notifier.results.failed == {
+        "unreachable": 2
+    }
 
     sos_store(
-        runner=entry.runner_id,
+        runner=bell.entry.runner_id,
         call=Call(key="a", called=0, fix=None, battery=None, fine=False),
     )
     News.objects.filter(kind=Kind.SOS).update(at=timezone.now())
-    assert notifier.urgent_turn()
-    assert notifier.results.sent == {"push": 1}
+    assert bell.notifier.urgent_turn()
+    assert bell.notifier.results.sent == {"push": 1}
 
 
 def test_calls_for_help_do_not_wait_for_other_pushes(
-    subscription: Subscription,
-    service: PushService,
-    notifier: Notifier,
-    entry: Entry,
-    ten: Checkpoint,
+    subscription: Subscription, bell: Bell
 ) -> None:
-    alert(subscription, entry.runner, Kind.CHECKPOINT, Kind.SOS)
-    passed(entry, ten)
+    alert(subscription, bell.entry.runner, Kind.CHECKPOINT, Kind.SOS)
+    bell.passed()
     sos_store(
-        runner=entry.runner_id,
+        runner=bell.entry.runner_id,
         call=Call(key="a", called=0, fix=None, battery=None, fine=False),
     )
     News.objects.filter(kind=Kind.SOS).update(at=timezone.now())
-    while notifier.urgent_turn():
+    while bell.notifier.urgent_turn():
         pass
-    assert len(service.posts) == 1
-    assert service.posts[0].headers["urgency"] == "high"
+    assert len(bell.service.posts) == 1
+    assert bell.service.posts[0].headers["urgency"] == "high"
     assert Delivery.objects.get().news.kind == Kind.CHECKPOINT

@@ -18,7 +18,6 @@ from standardwebhooks.webhooks import Webhook as Signer
 from tablib import Dataset
 
 from runners.models import (
-    Checkpoint,
     Entry,
     LatestPosition,
     News,
@@ -41,7 +40,7 @@ from runners.timing.reads import read_of
 from runners.timing.storage import passings_store
 from runners.units.clock import milliseconds
 from tests.factories.people import signed_in
-from tests.notifying.news import passed
+from tests.notifying.news import Bell, passed
 from tests.notifying.push import SILENT, Post, PushService
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -85,17 +84,15 @@ def read(post: Post, webhook: Webhook) -> Any:
     return Signer(webhook.secret).verify(post.body, post.headers)
 
 
-def test_a_split_is_signed_and_delivered_once(
-    webhook: Webhook, service: PushService, entry: Entry, ten: Checkpoint
-) -> None:
-    passed(entry, ten)
+def test_a_split_is_signed_and_delivered_once(webhook: Webhook, bell: Bell) -> None:
+    bell.passed()
     spread()
     (split,) = Split.objects.all()
     # The phone's next fix corrects it.
-    passed(entry, ten)
+    bell.passed()
     spread()
-    sender = deliver(lambda: len(service.posts) == 1)
-    message = read(service.posts[0], webhook)
+    sender = deliver(lambda: len(bell.service.posts) == 1)
+    message = read(bell.service.posts[0], webhook)
     assert message["type"] == "entry.split"
     time = message["data"].pop("time")
     assert milliseconds(split.time) == milliseconds(datetime.fromisoformat(time))
@@ -106,26 +103,28 @@ def test_a_split_is_signed_and_delivered_once(
     assert sender.delivered == 1
     (sent,) = WebhookMessage.objects.all()
     assert (sent.result, sent.attempts, sent.due_at) == ("HTTP 201", 1, None)
-    assert service.posts[0].headers["webhook-id"] == sent.message_id
+    assert bell.service.posts[0].headers["webhook-id"] == sent.message_id
 
 
 def test_the_office_and_phones_cause_the_same_messages(
-    webhook: Webhook, service: PushService, race: Race, entry: Entry, ten: Checkpoint
+    webhook: Webhook, bell: Bell, race: Race
 ) -> None:
     finish = race.checkpoints.create(name="Finish", distance=21_000, kind="finish")
     now = timezone.now()
     splits_set(
         splits=[
-            Split.objects.create(entry=entry, checkpoint=each, time=now, by_hand=True)
-            for each in (ten, finish)
+            Split.objects.create(
+                entry=bell.entry, checkpoint=each, time=now, by_hand=True
+            )
+            for each in (bell.ten, finish)
         ]
     )
-    entry_mark(entry=entry, status=Entry.Status.DNF)
+    entry_mark(entry=bell.entry, status=Entry.Status.DNF)
     spread()
-    entry_mark(entry=entry, status=Entry.Status.DSQ)
+    entry_mark(entry=bell.entry, status=Entry.Status.DSQ)
     spread()
-    deliver(lambda: len(service.posts) == 4)
-    messages = [read(post, webhook) for post in service.posts]
+    deliver(lambda: len(bell.service.posts) == 4)
+    messages = [read(post, webhook) for post in bell.service.posts]
     assert [message["type"] for message in messages] == [
         *("entry.split", "entry.finished", "entry.out", "entry.out")
     ]
@@ -133,14 +132,12 @@ def test_the_office_and_phones_cause_the_same_messages(
     assert statuses == ["dnf", "dsq"]
 
 
-def test_mats_cause_the_same_messages(
-    webhook: Webhook, race: Race, entry: Entry, ten: Checkpoint
-) -> None:
+def test_mats_cause_the_same_messages(webhook: Webhook, race: Race, bell: Bell) -> None:
     race.checkpoints.create(name="Start", distance=0, kind="start")
     race.checkpoints.create(name="Finish", distance=21_000, kind="finish")
     minutes = {"Start": 1, "10 km": 30, "Finish": 59}
     reads = [
-        read_of(name, name, entry.bib, race.start + timedelta(minutes=after))
+        read_of(name, name, bell.entry.bib, race.start + timedelta(minutes=after))
         for name, after in minutes.items()
     ]
     passings_store(race=race, source=Passing.Source.MYLAPS, reads=reads)
@@ -150,7 +147,7 @@ def test_mats_cause_the_same_messages(
 
 
 def test_a_changed_entry_is_a_message_with_what_it_is_now(
-    webhook: Webhook, service: PushService, race: Race, entry: Entry
+    webhook: Webhook, bell: Bell, race: Race
 ) -> None:
     wave = race.waves.create(name="A", start=race.start)
     header = ["row", "bib", "name", "code", "category", "wave", "visibility"]
@@ -161,18 +158,18 @@ def test_a_changed_entry_is_a_message_with_what_it_is_now(
             table=Dataset(row, headers=header),
             managed=Runner.objects.all(),
         )
-    entry.refresh_from_db()
-    assert entry.wave == wave
+    bell.entry.refresh_from_db()
+    assert bell.entry.wave == wave
     spread()
-    entry_mark(entry=entry, status=Entry.Status.REGISTERED)
+    entry_mark(entry=bell.entry, status=Entry.Status.REGISTERED)
     office = signed_in(User.objects.create_superuser("office"))
     form = {"bib": "18", "status": "registered", "category": "W40"} | {
         f"splits-{name}_FORMS": 0 for name in ("TOTAL", "INITIAL")
     }
-    office.post(f"/admin/runners/entry/{entry.pk}/change/", form)
+    office.post(f"/admin/runners/entry/{bell.entry.pk}/change/", form)
     spread()
-    deliver(lambda: len(service.posts) == 3)
-    messages = [read(post, webhook) for post in service.posts]
+    deliver(lambda: len(bell.service.posts) == 3)
+    messages = [read(post, webhook) for post in bell.service.posts]
     assert [message["type"] for message in messages] == ["entry.changed"] * 3
     assert messages[0]["data"] | {"time": ""} == {
         **{"race": "half", "bib": "18", "code": "bob", "time": "", "name": "Bob"},
@@ -217,20 +214,20 @@ def test_a_paused_runner_is_not_told_to_be_off_course(
 
 
 def test_a_failed_attempt_is_repeated_with_the_same_id(
-    webhook: Webhook, service: PushService, entry: Entry, ten: Checkpoint
+    webhook: Webhook, bell: Bell
 ) -> None:
-    service.statuses = [500]
-    passed(entry, ten)
+    bell.service.statuses = [500]
+    bell.passed()
     spread()
-    deliver(lambda: len(service.posts) == 1)
+    deliver(lambda: len(bell.service.posts) == 1)
     (message,) = WebhookMessage.objects.select_related("webhook")
     assert message.result == "HTTP 500"
     assert message.due_at is not None
     assert message.due_at > timezone.now()
     assert message.webhook.failing_since is not None
     WebhookMessage.objects.update(due_at=timezone.now())
-    deliver(lambda: len(service.posts) == 2)
-    first, second = service.posts
+    deliver(lambda: len(bell.service.posts) == 2)
+    first, second = bell.service.posts
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
     assert first.body == second.body
     webhook.refresh_from_db()
@@ -238,12 +235,12 @@ def test_a_failed_attempt_is_repeated_with_the_same_id(
 
 
 def test_a_receiver_that_is_gone_is_disabled_and_its_messages_wait(
-    webhook: Webhook, service: PushService, entry: Entry, ten: Checkpoint
+    webhook: Webhook, bell: Bell
 ) -> None:
-    service.statuses = [410]
-    passed(entry, ten)
+    bell.service.statuses = [410]
+    bell.passed()
     spread()
-    deliver(lambda: len(service.posts) == 1)
+    deliver(lambda: len(bell.service.posts) == 1)
     webhook.refresh_from_db()
     assert webhook.disabled_at is not None
     WebhookMessage.objects.update(due_at=timezone.now())
@@ -252,55 +249,53 @@ def test_a_receiver_that_is_gone_is_disabled_and_its_messages_wait(
 
 
 def test_private_addresses_are_refused(
-    webhook: Webhook,
-    service: PushService,
-    settings: Settings,
-    entry: Entry,
-    ten: Checkpoint,
+    webhook: Webhook, bell: Bell, settings: Settings
 ) -> None:
     settings.SPECTATE_PUSH_LOCAL = False
     Webhook.objects.update(url="https://127.0.0.1/hook")
-    passed(entry, ten)
+    bell.passed()
     spread()
     attempts = iter(range(1_000))
     deliver(lambda: next(attempts) > 1)
     (message,) = WebhookMessage.objects.all()
     assert message.result == "The endpoint is at a private address."
-    assert not service.posts
+    assert not bell.service.posts
 
 
 def test_failing_receivers_delay_no_other_and_lose_nothing(
-    webhook: Webhook, service: PushService, organiser: User, race: Race, entry: Entry
+    webhook: Webhook, bell: Bell, organiser: User, race: Race
 ) -> None:
-    service.headers["Location"] = f"{service.url}/private"
-    service.by_path = {"/fails": [500, 503], "/moved": [302], "/stalls": [SILENT]}
-    service.held = {"/slow", "/stalls"}
+    bell.service.headers["Location"] = f"{bell.service.url}/private"
+    bell.service.by_path = {"/fails": [500, 503], "/moved": [302], "/stalls": [SILENT]}
+    bell.service.held = {"/slow", "/stalls"}
     for name in ("fails", "moved", "slow", "stalls"):
-        url = f"{service.url}/{name}"
+        url = f"{bell.service.url}/{name}"
         Webhook.objects.create(name=name, url=url, account=organiser, race=race)
     for number in range(4):
         place = race.checkpoints.create(name=f"{number} km", distance=number)
-        passed(entry, place)
+        passed(bell.entry, place)
     spread()
     sender = WebhookSender()
     sender.start()
     try:
-        wait_until(lambda: len(service.posts_at("/hook")) == 4)
+        wait_until(lambda: len(bell.service.posts_at("/hook")) == 4)
         # The first message of these is still on its way.
-        assert {len(service.posts_at(path)) for path in service.held} == {1}
-        service.release.set()
+        assert {len(bell.service.posts_at(path)) for path in bell.service.held} == {1}
+        bell.service.release.set()
         wait_until(all_delivered)
     finally:
-        service.release.set()
+        bell.service.release.set()
         sender.stop()
     for path in ("/hook", "/fails", "/moved", "/slow", "/stalls"):
-        posts = service.posts_at(path)
+        posts = bell.service.posts_at(path)
         # Each event has one id, however often it was sent.
         sent = {(post.headers["webhook-id"], post.body) for post in posts}
         ids, bodies = zip(*sent, strict=True)
         assert len({*ids}) == len({*bodies}) == len(sent) == 4, path
-    assert len(service.posts_at("/hook")) == len(service.posts_at("/slow")) == 4
-    assert not service.posts_at("/private")
+    assert (
+        len(bell.service.posts_at("/hook")) == len(bell.service.posts_at("/slow")) == 4
+    )
+    assert not bell.service.posts_at("/private")
 
 
 def all_delivered() -> bool:
@@ -311,66 +306,63 @@ def all_delivered() -> bool:
 
 
 def test_an_account_without_the_right_gets_nothing(
-    webhook: Webhook, organiser: User, entry: Entry, ten: Checkpoint
+    webhook: Webhook, organiser: User, bell: Bell
 ) -> None:
     organiser.user_permissions.clear()
     # Seeing the race is not enough: making a webhook is not permitted by it either.
-    held = role_set(race=entry.race, user=organiser, role=Role.READ)
-    passed(entry, ten)
+    held = role_set(race=bell.entry.race, user=organiser, role=Role.READ)
+    bell.passed()
     spread()
     assert not WebhookMessage.objects.exists()
-    role_set(race=entry.race, user=held.user, role=Role.TIMING)
-    entry_mark(entry=entry, status=Entry.Status.DNF)
+    role_set(race=bell.entry.race, user=held.user, role=Role.TIMING)
+    entry_mark(entry=bell.entry, status=Entry.Status.DNF)
     spread()
     assert WebhookMessage.objects.get().kind == "entry.out"
 
 
 @pytest.mark.parametrize("is_of_all_races", [False, True])
 def test_a_message_that_waits_when_its_account_loses_the_right_is_not_sent(
-    webhook: Webhook,
-    service: PushService,
-    organiser: User,
-    entry: Entry,
-    ten: Checkpoint,
-    is_of_all_races: bool,
+    webhook: Webhook, bell: Bell, organiser: User, is_of_all_races: bool
 ) -> None:
     organiser.user_permissions.clear()
-    held = role_set(race=entry.race, user=organiser, role=Role.TIMING)
+    held = role_set(race=bell.entry.race, user=organiser, role=Role.TIMING)
     if is_of_all_races:
         Webhook.objects.update(race=None)
-    passed(entry, ten)
+    bell.passed()
     spread()
     assert WebhookMessage.objects.get().due_at is not None
     held.delete()
     rounds = iter((False, True))
     deliver(lambda: next(rounds))
-    assert not service.posts
+    assert not bell.service.posts
     message = WebhookMessage.objects.get()
     assert (message.result, message.due_at) == (NOT_PERMITTED, None)
 
 
 def test_an_organiser_makes_a_webhook_and_sends_a_message_again(
-    organiser: User, race: Race, service: PushService, entry: Entry, ten: Checkpoint
+    organiser: User, race: Race, bell: Bell
 ) -> None:
     permit(organiser, "add_webhook", "change_webhook", "view_webhook")
     permit(organiser, "view_webhookmessage", "change_race")
     client = signed_in(organiser)
     made = client.post(
         "/admin/runners/webhook/add/",
-        {"name": "Club", "url": f"{service.url}/club", "race": race.pk},
+        {"name": "Club", "url": f"{bell.service.url}/club", "race": race.pk},
         follow=True,
     )
     (webhook,) = Webhook.objects.all()
     assert webhook.secret in made.text
-    passed(entry, ten)
+    bell.passed()
     spread()
-    deliver(lambda: len(service.posts) == 1)
+    deliver(lambda: len(bell.service.posts) == 1)
     (message,) = WebhookMessage.objects.all()
     page = "/admin/runners/webhookmessage/"
     assert "HTTP 201" in client.get(page).text
     client.post(page, {"action": "send_again", "_selected_action": message.pk})
-    deliver(lambda: len(service.posts) == 2)
-    assert json.loads(service.posts[0].body) == json.loads(service.posts[1].body)
+    deliver(lambda: len(bell.service.posts) == 2)
+    assert json.loads(bell.service.posts[0].body) == json.loads(
+        bell.service.posts[1].body
+    )
 
     other = User.objects.create_user("otto", is_staff=True)
     permit(other, "view_webhook", "view_webhookmessage")
@@ -399,12 +391,12 @@ def test_a_poll_without_due_messages_begins_no_transaction(webhook: Webhook) -> 
 
 
 def test_the_right_to_a_race_is_checked_once_for_all_its_messages(
-    webhook: Webhook, organiser: User, entry: Entry, ten: Checkpoint
+    webhook: Webhook, organiser: User, bell: Bell
 ) -> None:
     other = Webhook.objects.create(
-        name="Times", url=webhook.url, account=organiser, race=entry.race
+        name="Times", url=webhook.url, account=organiser, race=bell.entry.race
     )
-    passed(entry, ten)
+    bell.passed()
     spread()
     counts = []
     WebhookMessage.objects.update(due_at=None)
