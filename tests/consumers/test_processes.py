@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from runners.models import Runner
+from runners.units.clock import now_ms
 from tests.clients import Client, Message, seed_client, typed_client
 from tests.factories.people import make_phone
 from tests.servers import Server
 from tests.services import Postgres, Redis
-
-
-def now_ms() -> int:
-    return int(time.time() * 1000)
 
 
 def has_fixes(message: Message) -> bool:

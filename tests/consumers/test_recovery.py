@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from runners.units.clock import now_ms
 from tests.clients import Client, typed_client
 from tests.factories.people import make_phone
 from tests.servers import Server
 from tests.services import Redis
-
-
-def now_ms() -> int:
-    return int(time.time() * 1000)
 
 
 async def publish(phone: Client, *times: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from django.utils import timezone
 from runners.models import Race
 from runners.races.course import Course
 from runners.races.setup import race_create
+from runners.units.clock import now_ms
 from tests.clients import Client, Message, seed_client, typed_client
 from tests.factories.people import make_token
 from tests.races.field import make_entry, pass_mats
@@ -21,10 +21,6 @@ GPX = """<?xml version="1.0"?>
 <trkpt lat="48.85" lon="2.35"/><trkpt lat="48.86" lon="2.35"/>
 <trkpt lat="48.87" lon="2.36"/>
 </trkseg></trk></gpx>"""
-
-
-def now_ms() -> int:
-    return int(time.time() * 1000)
 
 
 def make_race(slug: str) -> Race:

@@ -14,10 +14,10 @@ import tempfile
 from tests.servers import ROOT, Server  # sets Django up
 
 # isort: split
+from runners.units.clock import now_ms
 from tests.api.organisers.system import make_key
 from tests.factories.people import make_office
 from tests.faults.by_hand import new_parser
-from tests.faults.phones import now_ms
 from tests.races.field import make_entry, make_race
 
 SCHEMATHESIS = "schemathesis==4.32.5"

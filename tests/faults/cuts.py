@@ -14,9 +14,10 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+from runners.units.clock import now_ms
 from tests.factories.people import make_phones
 from tests.faults.comparison import Comparison
-from tests.faults.phones import Phone, all_acked, carried, now_ms
+from tests.faults.phones import Phone, all_acked, carried
 from tests.faults.proxy import Line
 from tests.faults.randomness import new_rng, rng
 from tests.faults.spectators import Spectator, differences, watching

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tests.factories.people import make_phones
+from tests.faults.comparison import PhonesReport
 from tests.faults.randomness import new_rng, rng
 from tests.faults.stores import (
     Store,
@@ -35,21 +36,11 @@ STORED_TIMEOUT_S = 120.0
 
 
 @dataclass
-class MqttReport:
+class MqttReport(PhonesReport):
     store: str
     server_kills: int = 0
     broker_restarts: int = 0
     seconds: float = 0.0
-    made: int = 0
-    acked: int = 0
-    stored: int = 0
-    wrong: list[str] = field(default_factory=list)
-
-    def faults(self) -> list[str]:
-        faults = list(self.wrong)
-        if not self.made == self.acked == self.stored:
-            faults.append(f"{self.made} made, {self.acked} acked, {self.stored} stored")
-        return faults
 
 
 async def mqtt(store: Store, long: bool) -> MqttReport:

@@ -20,10 +20,11 @@ from dataclasses import dataclass, field
 import orjson
 
 from bench import process
+from runners.units.clock import now_ms
 from tests.factories.people import make_phones
 from tests.faults.metrics import metrics
 from tests.faults.peer import Peer, until
-from tests.faults.phones import Phone, all_acked, carried, now_ms
+from tests.faults.phones import Phone, all_acked, carried
 from tests.faults.spectators import Spectator, differences, watching
 from tests.faults.stores import (
     LOAD,

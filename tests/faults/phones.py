@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 from clients.python.spectate_client import Publisher
+from runners.units.clock import now_ms
 from tests.faults.peer import until
 from tests.faults.randomness import new_rng
 
@@ -17,10 +18,6 @@ Place = tuple[float, float]
 
 # Upper bound of the random wait between attempts to connect.
 RETRY_S = 0.5
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class Phone(Publisher):

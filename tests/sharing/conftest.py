@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from runners.units.clock import now_ms
 from tests.clients import typed_client
 from tests.factories.people import make_runner, make_token
 from tests.servers import Server
-from tests.sharing.live_bob import LiveBob, now_ms
+from tests.sharing.live_bob import LiveBob
 
 
 @pytest.fixture

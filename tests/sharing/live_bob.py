@@ -13,13 +13,10 @@ from django.utils import timezone
 from websockets.exceptions import ConnectionClosed
 
 from runners.models import LatestPosition, Runner
+from runners.units.clock import now_ms
 from tests.clients import Client, typed_client
 from tests.factories.people import make_follow, make_runner, make_session, make_user
 from tests.servers import Server
-
-
-def now_ms() -> int:
-    return int(time.time() * 1000)
 
 
 @dataclass

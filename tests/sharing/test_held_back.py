@@ -8,8 +8,9 @@ from runners.preferences.runner_settings import (
     sharing_resume,
     zone_add,
 )
+from runners.units.clock import now_ms
 from tests.clients import Message, typed_client
-from tests.sharing.live_bob import LiveBob, expect_no_positions, follow_bob, now_ms
+from tests.sharing.live_bob import LiveBob, expect_no_positions, follow_bob
 
 
 def codes_of(message: Message) -> list[str]:

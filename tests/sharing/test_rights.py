@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from runners.models import Follow, Runner, RunnerToken
 from runners.preferences.runner_settings import sharing_until, visibility_set
+from runners.units.clock import now_ms
 from tests.clients import Message, seed_client, typed_client
 from tests.factories.people import end_session, make_follow, make_phone, make_runner
 from tests.sharing.live_bob import (
@@ -21,7 +22,6 @@ from tests.sharing.live_bob import (
     follow_bob,
     make_alice,
     make_located_runner,
-    now_ms,
     open_page,
     short_duration,
     wait_for_bob,

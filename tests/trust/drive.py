@@ -7,7 +7,6 @@ import contextlib
 import datetime
 import itertools
 import json
-import time
 import urllib.parse
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from runners.models import Entry, Race, Runner
 from runners.preferences.runner_settings import zone_add
+from runners.units.clock import now_ms
 from tests.clients import Client, seed_client, typed_client
 from tests.factories.people import (
     Keys,
@@ -100,10 +100,6 @@ class Witness:
         await self.client.receive_until(
             lambda m: m.get("change") == "changed" and m["runner"]["name"] == name
         )
-
-
-def now_ms() -> int:
-    return int(time.time() * 1000)
 
 
 class Drive(Doors):

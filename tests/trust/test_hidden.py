@@ -19,8 +19,9 @@ from runners.preferences.runner_settings import (
 )
 from runners.recovery.backfill import COMMIT_DELAY_S
 from runners.subscriptions.topic import SNAPSHOT_MAX_AGE_S
+from runners.units.clock import now_ms
 from tests.servers import Server
-from tests.trust.drive import Cast, Drive, Listener, make_cast, now_ms
+from tests.trust.drive import Cast, Drive, Listener, make_cast
 from tests.trust.places import Places
 from tests.waiting import eventually
 

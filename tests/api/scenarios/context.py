@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from runners.units.clock import now_ms
 from tests.api.capture import Capture
 from tests.api.requests import Requests
 from tests.api.scenarios.rows import Rows
 from tests.clients import Message
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def fix(ago: float = 0, lat: float = 48.0, lng: float = 2.0, **more: Any) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.utils import timezone
 
 from runners.models import Sos
-from tests.api.scenarios.context import Context, Scenario, fix, now_ms
+from runners.units.clock import now_ms
+from tests.api.scenarios.context import Context, Scenario, fix
 
 MINUTE_MS = 60_000
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.api.scenarios.context import Context, Scenario, has_fields, now_ms
+from runners.units.clock import now_ms
+from tests.api.scenarios.context import Context, Scenario, has_fields
 
 
 async def use_the_seed_dialect(context: Context) -> None:
