@@ -10,13 +10,14 @@ import urllib.request
 import weakref
 from asyncio.protocols import BaseProtocol
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+import uvloop
 from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
@@ -77,6 +78,33 @@ def test_uvicorn_has_the_internals_that_we_use(name: str) -> None:
         if hasattr(function, "__code__")
     )
     assert "transport" in code.co_names
+
+
+def test_a_pass_of_the_loop_accepts_one_connection() -> None:
+    """A crowd waits in the kernel's backlog, and delays the others by single visits."""
+    passes = 0
+    accepted_in: list[int] = []
+
+    class Accepted(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            accepted_in.append(passes)
+            transport.close()
+
+    async def accept(listener: socket.socket) -> None:
+        nonlocal passes
+        server = await asyncio.get_running_loop().create_server(Accepted, sock=listener)
+        while len(accepted_in) < 20:
+            passes += 1
+            await asyncio.sleep(0)
+        server.close()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=20) as listener:
+        address = listener.getsockname()
+        with ExitStack() as crowd:
+            for _ in range(20):
+                crowd.enter_context(socket.create_connection(address))
+            uvloop.run(within(accept(listener)))
+    assert len(set(accepted_in)) == len(accepted_in) == 20
 
 
 def metric(server: Server, name: str) -> float:
