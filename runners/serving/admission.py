@@ -6,6 +6,7 @@ import asyncio
 import resource
 from collections import Counter
 from collections.abc import Awaitable
+from functools import cache
 
 from django.conf import settings
 
@@ -36,8 +37,9 @@ FLOOD_WAIT_S = 2
 WAITING_SHARE = 8
 
 
+@cache
 def descriptors() -> int:
-    """Return how many files and sockets this process may open."""
+    """Return how many files and sockets this process may open; it changes no more."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
