@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Coroutine, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -59,8 +58,7 @@ MOST_READ_AGAIN = 1_000
 SNAPSHOT_MAX_AGE_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class TopicName:
+class TopicName(NamedTuple):
     """Identifies a topic: everybody public, or a race (primary key and slug)."""
 
     race: int | None = None
