@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 from bench import process
@@ -17,22 +18,27 @@ class ChurnResult:
     """One run, in seconds, milliseconds (`_ms`), MiB (`_mb`) and µs of CPU (`_us`).
 
     A visit counts once the visitor follows. The ages are those of the spectators who
-    stayed.
+    stayed; up to a tick of each is the wait for its frame. The generator delays what it
+    publishes by up to `lag_max_ms`; all of it counts as age.
     """
 
     workload: str
     url: str
     dialect: str
+    tick_ms: int
     spectators: int
     visitors: int
     seconds: float
     visits: int
     visits_per_s: float
-    cpu_a_visit_us: float
+    cpu_a_visit_us: float | None
     server_core: float
+    generator_cpu: float
     expected: int
     lost: int
+    p50_ms: float
     p99_ms: float
+    lag_max_ms: float
     closed: int
     errors: int
     rss_before_mb: float
@@ -52,14 +58,14 @@ async def run(crowd: Crowd) -> ChurnResult:
     await asyncio.sleep(crowd.settle + 1)
     crowd.forget()
     rss, files = process.rss_kib(pid), process.open_files(pid)
-    cpu = process.cpu_seconds(pid)
+    cpu, own = process.cpu_seconds(pid), time.process_time()
     loop = asyncio.get_running_loop()
     began = loop.time()
     visits, _ = await asyncio.gather(
         visit_for(crowd, options.duration), crowd.publish(options.duration)
     )
     seconds = loop.time() - began
-    cpu = process.cpu_seconds(pid) - cpu
+    cpu, own = process.cpu_seconds(pid) - cpu, time.process_time() - own
     await crowd.drain(DRAIN_S)
     crowd.age()
     await asyncio.sleep(2)
@@ -69,16 +75,20 @@ async def run(crowd: Crowd) -> ChurnResult:
         workload="churn",
         url=options.url,
         dialect=options.dialect,
+        tick_ms=options.tick,
         spectators=options.spectators,
         visitors=options.visitors,
         seconds=round(seconds, 2),
         visits=visits,
         visits_per_s=round(visits / seconds, 1),
-        cpu_a_visit_us=round(cpu * 1e6 / max(1, visits), 1),
+        cpu_a_visit_us=round(cpu * 1e6 / visits, 1) if visits else None,
         server_core=round(cpu / seconds, 3),
+        generator_cpu=round(own / seconds, 3),
         expected=expected,
         lost=expected - received - merged,
+        p50_ms=percentile(crowd.ages, 0.5),
         p99_ms=percentile(crowd.ages, 0.99),
+        lag_max_ms=round(crowd.lag * 1000, 1),
         closed=crowd.closed,
         errors=crowd.errors,
         rss_before_mb=round(rss / 1024, 1),
