@@ -273,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="shorter runs without searches, ten minutes in all; no zones",
+        help="shorter runs without searches; no zones",
     )
     parser.add_argument(
         "--short",

@@ -65,28 +65,12 @@ class Typed(Dialect):
             return Echo(id=message.id, fields=self.session.parse(text))
         return message
 
-    def handle_text(self, text: str) -> bool:
-        try:
-            message = decode(text)
-        except (DecodeError, RecursionError):
-            return False
-        publisher = self.session.publisher
-        if type(message) is not Publish or publisher is None:
-            return False
-        if self.session.process.pipeline.ready_track(publisher, now_ms()) is None:
-            return False
-        try:
-            self.handle(message)
-        except Exception as error:
-            self.session.report(error, message)
-        return True
-
-    def handle(self, command: Message) -> Awaitable[None] | None:
+    async def handle(self, command: Message) -> None:
         if not isinstance(command, Publish):
             self.session.rates.limit_commands(*command.named)
         if isinstance(command, Refused):
             raise command.error
-        return self.commands[type(command)](self, command)
+        await self.commands[type(command)](self, command)
 
     def connected(self) -> None:
         self.welcome()
@@ -148,6 +132,5 @@ class Typed(Dialect):
         return bucket
 
 
-# Handles one message of a session, or returns what handles it. Both raise `CodedError`
-# and `FixError`.
-Command = Callable[[Typed, Any], Awaitable[None] | None]
+# Handles one message of a session; raises `CodedError` and `FixError`.
+Command = Callable[[Typed, Any], Awaitable[None]]

@@ -41,13 +41,6 @@ RECOMPUTE_AFTER_S = 2.0
 NOTIFY_TIMEOUT_S = 1.0
 # The source of positions from a socket.
 SOCKET = "websocket"
-# How long publications are gathered, so that one after the other uses the same code
-# and data: alone, each takes three times as long. The time divides all ticks and ends
-# shortly before them, so that no follower with a tick waits longer.
-GATHER_S = 0.05
-BEFORE_TICK_S = 0.002
-# Publications that are accepted at once, some 5 ms of work.
-MOST_GATHERED = 32
 
 
 class Soon(NamedTuple):
@@ -64,18 +57,6 @@ class Soon(NamedTuple):
     refuse: Callable[[Exception], None]
 
 
-class Publication(NamedTuple):
-    """A message of fixes for `publish_soon`, as `accept` takes them.
-
-    `done` is called with the receipt, or with the error of a publication that failed.
-    """
-
-    runner: Publisher
-    track: Track
-    fixes: Sequence[Fix | FixError]
-    done: Callable[[Receipt | Exception], None]
-
-
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """The result of a publication. `rejected`: (index, code, detail) of refused fixes.
@@ -87,16 +68,6 @@ class Receipt:
     rejected: list[tuple[int, str, str]]
     accepted: int
     stored: asyncio.Future[int] | None
-
-
-class Accepted(NamedTuple):
-    """Checked fixes, and what is to be emitted and stored for them."""
-
-    rejected: list[tuple[int, str, str]]
-    valid: int
-    events: Sequence[RunnerEvent]
-    rows: Sequence[Row]
-    changes: Sequence[Change]
 
 
 class Pipeline:
@@ -117,7 +88,6 @@ class Pipeline:
         recorder.on_late_commit = self._on_late_commit
         self._tracks: dict[int, Track] = {}
         self._soon: list[Soon] = []
-        self._publications: list[Publication] = []
         # Incremented when rules change.
         self._generation = 0
         self._sweeper = asyncio.create_task(self._sweep_often())
@@ -136,39 +106,20 @@ class Pipeline:
         `DatabaseUnavailable` for a runner's first fix if their rules cannot be read.
         """
         track = await self._track(runner.pk)
-        self.accept_waiting()
         accepted_at = time.monotonic()
-        accepted = self._advance(runner, track, fixes, source)
-        await self._emit(accepted.events)
-        return self._store(runner, track, accepted, accepted_at)
-
-    def _advance(
-        self,
-        runner: Publisher,
-        track: Track,
-        fixes: Sequence[Fix | FixError],
-        source: str,
-    ) -> Accepted:
-        """Check fixes and advance by them."""
         rejected, valid = self._check(fixes, track.rules)
         # Of two fixes with the same time, the later one in the batch is kept.
         by_time = {fix.t: fix for fix in valid}
         news = sorted(by_time.values(), key=lambda fix: fix.t)
         steps, late = track.advance(news)
-        return Accepted(
-            rejected,
-            len(valid),
-            track.events(runner, steps, late),
+        await self._emit(track.events(runner, steps, late))
+        self._schedule_recompute(runner, track)
+        stored = self._enqueue(
             rows_of(runner, steps, late, source),
             changes_of(runner, steps),
+            accepted_at,
         )
-
-    def _store(
-        self, runner: Publisher, track: Track, accepted: Accepted, accepted_at: float
-    ) -> Receipt:
-        self._schedule_recompute(runner, track)
-        stored = self._enqueue(accepted.rows, accepted.changes, accepted_at)
-        return Receipt(accepted.rejected, accepted.valid, stored)
+        return Receipt(rejected, len(valid), stored)
 
     async def accept_live(
         self, runner: Publisher, fixes: Sequence[tuple[Fix, bool]], wire_id: WireId
@@ -195,9 +146,9 @@ class Pipeline:
         return refused
 
     def ready_track(self, runner: Publisher, t: int) -> Track | None:
-        """Return the track for `accept_soon` and `publish_soon` at this time.
+        """Return the track for `accept_soon` of fixes of this time.
 
-        None if `accept_live` or `accept` is needed, which wait: for the runner's rules,
+        None if `accept_live` is needed, because it has to wait: for the runner's rules,
         or for a layer that is not in this process.
         """
         track = self._tracks.get(runner.pk)
@@ -215,43 +166,8 @@ class Pipeline:
             self.hub.loop.call_soon(self.accept_waiting)
         self._soon.append(fixes)
 
-    def publish_soon(self, publication: Publication) -> None:
-        """Accept a publication within `GATHER_S`, with those of other sockets."""
-        if not self._publications:
-            now = self.hub.loop.time()
-            wait_s = GATHER_S - (now + BEFORE_TICK_S) % GATHER_S
-            self.hub.loop.call_at(now + wait_s, self.accept_waiting)
-        self._publications.append(publication)
-        if len(self._publications) >= MOST_GATHERED:
-            self.accept_waiting()
-
     def accept_waiting(self) -> None:
-        """Accept now what was given to `publish_soon` and `accept_soon`."""
-        if self._publications:
-            self._accept_publications()
-        if self._soon:
-            self._accept_soon()
-
-    def _accept_publications(self) -> None:
-        """Accept each publication as `accept` does."""
-        publications, self._publications = self._publications, []
-        accepted_at = time.monotonic()
-        for runner, track, fixes, done in publications:
-            receipt: Receipt | Exception
-            try:
-                accepted = self._advance(runner, track, fixes, SOCKET)
-                self._deliver(accepted.events)
-                receipt = self._store(runner, track, accepted, accepted_at)
-            except Exception as error:
-                # An error of one runner must not lose the fixes of others.
-                receipt = error
-            try:
-                done(receipt)
-            except Exception:
-                logger.exception("The receipt of a publication was not sent")
-
-    def _accept_soon(self) -> None:
-        """Accept the fixes of each socket as `accept_live` does."""
+        """Accept the fixes of `accept_soon` now, each as `accept_live` does."""
         soon, self._soon = self._soon, []
         accepted_at, now = time.monotonic(), now_ms()
         rows: list[Row] = []
@@ -278,16 +194,13 @@ class Pipeline:
         steps, late = track.advance(valid)
         rows += rows_of(runner, steps, late, SOCKET)
         changes += changes_of(runner, steps)
-        self._deliver(track.events(runner, steps, late, wire_id=wire_id, live=True))
-        return refused
-
-    def _deliver(self, events: Iterable[RunnerEvent]) -> None:
         try:
-            for event in events:
+            for event in track.events(runner, steps, late, wire_id=wire_id, live=True):
                 self.hub.deliver_local(event)
         except Exception:
             # The fixes are accepted in any case, so they are not refused for this.
             logger.exception("Positions were not sent to all followers")
+        return refused
 
     def refuse(self, error: FixError) -> None:
         """Count a refused fix."""

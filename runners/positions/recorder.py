@@ -30,9 +30,9 @@ GATHER_S = 0.05
 # The same for fixes without an ack. A commit writes two index pages per runner, however
 # few fixes of the runner it has.
 GATHER_UNACKED_S = 0.25
-# After a commit of what was accepted at one time, the wait is this many times as long
-# as that commit, because a phone that sends one message at a time waits for each ack.
-# The factor keeps commits a small part of the work.
+# After a commit of a single message the wait is this many times as long as that commit,
+# because a phone that sends one message at a time waits for each ack. The factor keeps
+# commits a small part of the work.
 GATHER_COMMITS = 10
 # Limit of queued rows, some tens of megabytes.
 CAPACITY = 100_000
@@ -166,15 +166,15 @@ class Recorder:
     # -- in the thread
 
     def _run(self) -> None:
-        together = True
+        alone = True
         while not (self._stopping and not self._queued):
             self._wake.wait()
             if self._awaited.wait(GATHER_UNACKED_S) and not self._stopping:
-                brief = GATHER_COMMITS * self.commit_seconds if together else GATHER_S
+                brief = GATHER_COMMITS * self.commit_seconds if alone else GATHER_S
                 time.sleep(min(GATHER_S, brief))
             self._wake.clear()
             self._awaited.clear()
-            together = not self._queued or self._queued[0].at == self._queued[-1].at
+            alone = len(self._queued) <= 1
             while self._queued:
                 self._store(self._next_batch())
         connection.close()

@@ -20,13 +20,7 @@ from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.positions import pipeline as accept_module
 from runners.positions import recorder as recorder_module
 from runners.positions.fix import Fix
-from runners.positions.pipeline import (
-    MOST_GATHERED,
-    Pipeline,
-    Publication,
-    Receipt,
-    Soon,
-)
+from runners.positions.pipeline import Pipeline, Receipt, Soon
 from runners.positions.storage import Change, Row
 from runners.positions.track import Publisher, Track
 from runners.positions.validation import FixError
@@ -103,49 +97,6 @@ async def test_fixes_of_several_sockets_are_accepted_together_in_order(
     assert [(milliseconds(at) - t, lat) async for at, lat in stored] == [
         (n, lat) for n, lat in ((0, 48), (1, 49), (2, 50), (3, 51))
     ]
-
-
-async def test_publications_of_several_sockets_are_accepted_together_in_order(
-    pipeline: Pipeline,
-    bob: Publisher,
-    follower: Follower,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    advance = Track.advance
-
-    def failing(track: Track, fixes: Sequence[Fix]) -> Any:
-        if any(fix.lat == 13 for fix in fixes):
-            raise RuntimeError("an error in our code")
-        return advance(track, fixes)
-
-    monkeypatch.setattr(Track, "advance", failing)
-    t = now_ms() - 10_000
-    await publish(pipeline, bob, Fix(t, 48.0, 2.0))
-    track = pipeline.ready_track(bob, t)
-    assert track is not None
-    receipts: list[Any] = []
-
-    def soon(*lats: float) -> None:
-        for lat in lats:
-            fix = Fix(t + round(lat * 10), lat, 2.0)
-            pipeline.publish_soon(Publication(bob, track, [fix], receipts.append))
-
-    soon(49, 13, 50)
-    assert receipts == []
-    # One that is not gathered comes after those that are.
-    await publish(pipeline, bob, Fix(t + 510, 51.0, 2.0))
-    assert [m["lat"] for m in follower.seed] == [48, 49, 50, 51]
-    assert [type(receipt) for receipt in receipts] == [Receipt, RuntimeError, Receipt]
-    soon(52)
-    await eventually(lambda: len(receipts) == 4)
-    # As many as may be gathered do not wait.
-    soon(*(52 + n / 10 for n in range(1, MOST_GATHERED + 1)))
-    assert len(receipts) == 4 + MOST_GATHERED
-    del receipts[1]
-    assert [await within(receipt.stored) for receipt in receipts] == [0] * (
-        3 + MOST_GATHERED
-    )
-    assert await Position.objects.acount() == 5 + MOST_GATHERED
 
 
 async def test_an_error_after_the_acceptance_loses_no_fix(
