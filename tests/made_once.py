@@ -14,10 +14,6 @@ from pathlib import Path
 from tests.waiting import wait_until
 
 FOLDER = "SPECTATE_TEST_FOLDER"
-# A file system in memory, and the room in it that leaves enough for a run and its
-# programs. A run needs half a gigabyte.
-MEMORY = "/dev/shm"
-ROOM_BYTES = 4 << 30
 
 
 @functools.cache
@@ -28,16 +24,9 @@ def shared_folder() -> Path:
     and write files until then.
     """
     if FOLDER not in os.environ:
-        os.environ[FOLDER] = tempfile.mkdtemp(prefix="spectate-shared-", dir=_parent())
+        os.environ[FOLDER] = tempfile.mkdtemp(prefix="spectate-shared-")
         atexit.register(wait_until, lambda: _is_removed(Path(os.environ[FOLDER])))
     return Path(os.environ[FOLDER])
-
-
-def _parent() -> str | None:
-    """Return a folder in which databases do not wait for a disk, or None for `/tmp`."""
-    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
-        return None
-    return MEMORY if shutil.disk_usage(MEMORY).free > ROOM_BYTES else None
 
 
 def new_folder(kind: str) -> Path:
