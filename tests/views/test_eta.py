@@ -26,6 +26,7 @@ from runners.serving.process import Process
 from runners.subscriptions import arrival_reads
 from runners.units.clock import milliseconds, now_ms
 from runners.views.anybody import _parts_and_headers
+from runners.views.races.eta import _parsed
 from tests.races.field import LENGTH_M, METRES_PER_DEGREE, make_entry, make_race
 from tests.views import before_django
 from tests.waiting import eventually
@@ -266,6 +267,14 @@ async def test_viewers_behind_a_proxy_share_an_address(process: Process) -> None
     for viewer in (b"192.0.2.1", b"192.0.2.2"):
         await get_before_django("at=9000", (b"x-forwarded-for", viewer))
     assert _parts_and_headers.cache_info().misses == 1
+
+
+async def test_long_addresses_are_answered_and_not_kept(process: Process) -> None:
+    kept = _parsed.cache_info().currsize
+    for slug, query in (("x" * 300, "at=9"), ("ten", "runners=" + "x" * 300)):
+        path = f"/races/{slug}/eta.json"
+        assert (await before_django.get_before_django(path, query))[0] == 404
+    assert _parsed.cache_info().currsize == kept
 
 
 async def test_requests_of_a_crowd_see_rights_as_of_now(

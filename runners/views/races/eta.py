@@ -65,8 +65,9 @@ def _parsed(slug: str, query: str) -> ArrivalsRequest:
 
 
 async def _answer_anybody(scope: Scope, request: PublicRequest) -> Response:
-    parse = _parsed if len(request.query) <= LONGEST_KEPT else _parsed.__wrapped__
-    wanted = parse(request.parts["slug"], request.query)
+    slug, query = request.parts["slug"], request.query
+    short = len(slug) + len(query) <= LONGEST_KEPT
+    wanted = (_parsed if short else _parsed.__wrapped__)(slug, query)
     try:
         body = await current().arrival_reads.answer(wanted)
     except CodedError as error:
