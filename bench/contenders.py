@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -95,6 +95,12 @@ class Running:
     field: Path
 
 
+class DurablePostgres(Postgres):
+    """Waits for the disk at each commit, as an installation does."""
+
+    options: Sequence[str] = ()
+
+
 class Services:
     """Redis and PostgreSQL, started on first use."""
 
@@ -106,7 +112,7 @@ class Services:
         if self._started is None:
             self._started = (
                 self._stack.enter_context(Redis()),
-                self._stack.enter_context(Postgres()),
+                self._stack.enter_context(DurablePostgres()),
             )
         return self._started
 

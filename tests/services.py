@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -277,6 +278,8 @@ class Postgres(Service):
     """A private PostgreSQL cluster; root starts it as a user, as it refuses root."""
 
     user = "postgres" if os.geteuid() == 0 else None
+    # Programs are killed here and machines are not: -F writes nothing to disk.
+    options: Sequence[str] = ("-F",)
 
     @staticmethod
     def program(name: str) -> str:
@@ -312,8 +315,7 @@ class Postgres(Service):
 
     def command(self) -> list[str]:
         return [
-            # Programs are killed here and machines are not: -F writes nothing to disk.
-            *(self.program("postgres"), "-F", "-D", str(self.data)),
+            *(self.program("postgres"), *self.options, "-D", str(self.data)),
             *("-h", "127.0.0.1", "-p", str(self.port), "-k", str(self.folder)),
         ]
 
