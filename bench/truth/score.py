@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass, field
 from statistics import median, quantiles
@@ -37,6 +38,7 @@ class Score:
     splits_within: int = 0
     split_uncertainty: list[float] = field(default_factory=list)
     split_error: list[float] = field(default_factory=list)
+    split_between: list[float] = field(default_factory=list)
     splits_false: int = 0
     cars: int = 0
     cars_finished: int = 0
@@ -159,6 +161,9 @@ class Score:
             error = abs(found.at - at) / 1000
             self.split_error.append(error)
             self.split_uncertainty.append(found.uncertainty)
+            # The time between the fixes around the truth.
+            after = bisect_left(times, at)
+            self.split_between.append((times[after] - times[max(after - 1, 0)]) / 1000)
             self.splits_within += error <= found.uncertainty
             if error > max(3 * found.uncertainty, 20):
                 self.notes.append(
