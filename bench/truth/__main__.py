@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument(
         "--people", type=int, default=0, help="of each of three other kinds, per course"
     )
-    parser.add_argument("--kind")
+    parser.add_argument("--kind", help="of course")
     parser.add_argument("--every", type=int, choices=INTERVALS_S)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--no-baselines", action="store_true")
@@ -107,6 +107,8 @@ def main() -> None:
     kinds = COURSES
     if options.family == "plain":
         kinds, options.cars, options.people = SHORT_COURSES | REAL_COURSES, 0, 0
+    if options.kind and options.kind not in kinds:
+        parser.error(f"--kind of this family: {'; '.join(kinds)}")
     for kind in [options.kind] if options.kind else kinds:
         most = max(options.runs, options.cars, options.people)
         for seed in range(first, first + most):
