@@ -101,7 +101,11 @@ MAILING = {
 
 @pytest.fixture(scope="module")
 def first(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Play]:
-    """One world, after its race. Each world is played in the set-up of a test."""
+    """One world, after its race.
+
+    In the order of this file, each world is played in the set-up of a separate test. In
+    others, the set-up of the first test may play both.
+    """
     with django_db_blocker.unblock():
         try:
             yield play(0)
