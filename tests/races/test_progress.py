@@ -366,7 +366,7 @@ def test_a_walker_on_a_track_gets_no_lap_that_they_did_not_walk(
 
 
 @pytest.mark.parametrize("pace", [3.5, 4.1])
-def test_who_stands_at_the_finish_of_a_track_has_finished(pace: float) -> None:
+def test_a_runner_who_stands_at_the_finish_of_a_track_has_finished(pace: float) -> None:
     finish = TRACK.length - 20
     until = round(finish / pace + 1_560)
     fixes = track(600, until, lambda second: min(pace * second, finish))
