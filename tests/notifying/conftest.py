@@ -16,7 +16,7 @@ from runners.models.news import Kind
 from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import browser_subscribe
 from tests.factories.people import signed_in
-from tests.notifying.news import Bell, alert
+from tests.notifying.news import NotifiedRace, alert
 from tests.notifying.push import Browser, PushService, push_service
 
 
@@ -103,10 +103,10 @@ def alerted(subscription: Subscription, entry: Entry) -> Subscription:
 
 
 @pytest.fixture
-def bell(
+def notified(
     entry: Entry, ten: Checkpoint, notifier: Notifier, service: PushService
-) -> Bell:
-    return Bell(entry, ten, notifier, service)
+) -> NotifiedRace:
+    return NotifiedRace(entry, ten, notifier, service)
 
 
 @pytest.fixture

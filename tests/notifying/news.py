@@ -36,8 +36,8 @@ def send_all(notifier: Notifier) -> None:
 
 
 @dataclass
-class Bell:
-    """Bob's race, in which he passes 10 km, and what notifies of it."""
+class NotifiedRace:
+    """Bob's race with a checkpoint at 10 km, a notifier and a push service."""
 
     entry: Entry
     ten: Checkpoint

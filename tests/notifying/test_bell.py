@@ -19,7 +19,7 @@ from runners.positions.storage import StatusChange, write_rows
 from runners.quotas import network_of
 from runners.units.clock import milliseconds
 from tests.factories.people import signed_in
-from tests.notifying.news import Bell
+from tests.notifying.news import NotifiedRace
 from tests.notifying.push import Browser, PushService
 
 pytestmark = pytest.mark.django_db
@@ -288,15 +288,15 @@ def test_an_address_is_used_after_its_owner_confirms_it(
 
 
 def test_mails_are_stopped_with_one_click_without_signing_in(
-    alice: User, bob: Runner, bell: Bell, mailoutbox: list[Any]
+    alice: User, bob: Runner, notified: NotifiedRace, mailoutbox: list[Any]
 ) -> None:
     subscription = confirmed(alice)
     mailoutbox.clear()
     subscription.alerts.create(runner=bob, start=True)
     now = milliseconds(timezone.now())
-    write_rows((), [StatusChange(bell.entry.pk, "started", now, None)])
-    bell.notifier.push_turn()
-    bell.notifier.mail_turn()
+    write_rows((), [StatusChange(notified.entry.pk, "started", now, None)])
+    notified.notifier.push_turn()
+    notified.notifier.mail_turn()
     (mail,) = mailoutbox
     assert mail.subject == "Spectate: Start"
     assert "Bob has started" in mail.body

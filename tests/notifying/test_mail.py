@@ -24,7 +24,7 @@ from runners.notifying.sos import Call, contact_add, sos_store
 from runners.notifying.subscribing import address_add, address_confirm
 from runners.positions.fix import Fix
 from runners.units.clock import milliseconds
-from tests.notifying.news import Bell, alert
+from tests.notifying.news import NotifiedRace, alert
 from tests.notifying.push import Browser
 
 pytestmark = pytest.mark.django_db
@@ -79,20 +79,20 @@ def refused(code: int) -> smtplib.SMTPException:
 )
 def test_a_failed_mail_is_retried_if_that_may_help(
     address: Subscription,
-    bell: Bell,
+    notified: NotifiedRace,
     mailbox: type[Mailbox],
     error: Exception,
     reason: str,
     left: int,
 ) -> None:
     mailbox.errors.append(error)
-    bell.passed()
-    bell.notifier.push_turn()
-    bell.notifier.mail_turn()
-    assert bell.notifier.results.failed == {reason: 1}
+    notified.passed()
+    notified.notifier.push_turn()
+    notified.notifier.mail_turn()
+    assert notified.notifier.results.failed == {reason: 1}
     assert Delivery.objects.count() == left
     Delivery.objects.update(due_at=timezone.now())
-    bell.notifier.mail_turn()
+    notified.notifier.mail_turn()
     assert len(mailbox.accepted) == left and not Delivery.objects.exists()
 
 
@@ -140,22 +140,24 @@ def call_for_help(runner: Runner) -> None:
 
 
 def test_a_call_for_help_is_mailed_before_mails_about_accounts(
-    bell: Bell, mailbox: type[Mailbox]
+    notified: NotifiedRace, mailbox: type[Mailbox]
 ) -> None:
     contact = contact_add(
-        runner=bell.entry.runner, email="mum@example.org", user=None, language="fr"
+        runner=notified.entry.runner, email="mum@example.org", user=None, language="fr"
     )
     address_confirm(recipient=contact)
     mailbox.accepted.clear()
-    wait_to_be_sent(bell.notifier, range(25))
-    call_for_help(bell.entry.runner)
-    bell.notifier.push_turn()
-    assert bell.notifier.mail_turn()
+    wait_to_be_sent(notified.notifier, range(25))
+    call_for_help(notified.entry.runner)
+    notified.notifier.push_turn()
+    assert notified.notifier.mail_turn()
     assert mailbox.accepted[0].to == ["mum@example.org"]
     # A later call waits for one round of them at most.
     assert len(mailbox.accepted) == 1 + mail_server.MAIL_BATCH
-    assert [bell.notifier.mail_turn() for _ in range(3)] == [True, False, False]
-    assert len(mailbox.accepted) == 26 and bell.notifier.results.sent == {"mail": 26}
+    assert [notified.notifier.mail_turn() for _ in range(3)] == [True, False, False]
+    assert len(mailbox.accepted) == 26 and notified.notifier.results.sent == {
+        "mail": 26
+    }
 
 
 def test_mails_about_accounts_wait_for_a_failed_server_but_not_for_one_another(
@@ -218,32 +220,35 @@ def test_a_mail_that_is_requested_during_the_stop_is_sent(
 
 
 def test_no_other_mail_is_sent_after_a_lost_connection(
-    address: Subscription, bell: Bell, mailbox: type[Mailbox]
+    address: Subscription, notified: NotifiedRace, mailbox: type[Mailbox]
 ) -> None:
     mailbox.errors.append(TimeoutError())
     for lap in range(1, 4):
-        bell.passed(lap)
-    bell.notifier.push_turn()
-    bell.notifier.mail_turn()
+        notified.passed(lap)
+    notified.notifier.push_turn()
+    notified.notifier.mail_turn()
     assert len(mailbox.attempted) == 1
-    assert bell.notifier.results.failed == {"unreachable": 3}
+    assert notified.notifier.results.failed == {"unreachable": 3}
     assert Delivery.objects.count() == 3
 
 
 def test_a_permanently_refused_address_is_deleted(
-    address: Subscription, bell: Bell, mailbox: type[Mailbox]
+    address: Subscription, notified: NotifiedRace, mailbox: type[Mailbox]
 ) -> None:
     for lap in range(MAX_FAILURES):
         assert Subscription.objects.exists()
         mailbox.errors.append(refused(550))
-        bell.passed(lap + 1)
-        bell.notifier.push_turn()
-        bell.notifier.mail_turn()
+        notified.passed(lap + 1)
+        notified.notifier.push_turn()
+        notified.notifier.mail_turn()
     assert not Subscription.objects.exists()
 
 
 def test_each_subscription_has_its_language(
-    address: Subscription, bell: Bell, browser: Browser, mailoutbox: list[EmailMessage]
+    address: Subscription,
+    notified: NotifiedRace,
+    browser: Browser,
+    mailoutbox: list[EmailMessage],
 ) -> None:
     choice = {
         "push": browser.subscription,
@@ -259,10 +264,10 @@ def test_each_subscription_has_its_language(
     )
     assert answer.status_code == 200
     mailoutbox.clear()
-    bell.passed()
-    bell.notifier.push_turn()
-    bell.notifier.mail_turn()
-    assert browser.read(bell.service.posts[0].body)["title"] == "Bob en 10 km"
+    notified.passed()
+    notified.notifier.push_turn()
+    notified.notifier.mail_turn()
+    assert browser.read(notified.service.posts[0].body)["title"] == "Bob en 10 km"
     (mail,) = mailoutbox
     # The subject has no name, which is anybody's text.
     assert mail.subject == "Spectate: Kontrollpunkte"
@@ -271,16 +276,16 @@ def test_each_subscription_has_its_language(
 
 
 def test_a_contact_is_notified_in_the_runners_language(
-    bell: Bell, mailoutbox: list[EmailMessage]
+    notified: NotifiedRace, mailoutbox: list[EmailMessage]
 ) -> None:
     contact = contact_add(
-        runner=bell.entry.runner, email="mum@example.org", user=None, language="fr"
+        runner=notified.entry.runner, email="mum@example.org", user=None, language="fr"
     )
     address_confirm(recipient=contact)
     mailoutbox.clear()
-    call_for_help(bell.entry.runner)
-    bell.notifier.push_turn()
-    bell.notifier.mail_turn()
+    call_for_help(notified.entry.runner)
+    notified.notifier.push_turn()
+    notified.notifier.mail_turn()
     (mail,) = mailoutbox
     assert mail.subject == "Spectate: Appel à l’aide"
     assert mail.body.startswith("Bob appelle à l’aide. ")

@@ -25,7 +25,7 @@ from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import browser_subscribe
 from runners.positions.storage import SplitChange, StatusChange, write_rows
 from runners.units.clock import milliseconds
-from tests.notifying.news import Bell, alert, passed, send_all
+from tests.notifying.news import NotifiedRace, alert, passed, send_all
 from tests.notifying.push import Browser, claims_of, push_service
 
 pytestmark = pytest.mark.django_db
@@ -34,26 +34,26 @@ DAY_S = 24 * 3_600
 
 
 def test_a_checkpoint_is_pushed_encrypted_and_signed(
-    alerted: Subscription, browser: Browser, bell: Bell
+    alerted: Subscription, browser: Browser, notified: NotifiedRace
 ) -> None:
-    bell.pass_ten()
+    notified.pass_ten()
 
-    (post,) = bell.service.posts
+    (post,) = notified.service.posts
     assert post.path == "/push/bob"
     assert b"Bob" not in post.body
     message = browser.read(post.body)
     assert message["title"] == "Bob at 10 km"
     assert message["body"].endswith(" Riverside Half.")
     assert (message["url"], message["runner"]) == ("/runners/bob/", "bob")
-    assert claims_of(post.headers)["aud"] == bell.service.url
+    assert claims_of(post.headers)["aud"] == notified.service.url
     assert post.headers["content-encoding"] == "aes128gcm"
     assert 0 < int(post.headers["ttl"]) <= 900
     assert not Delivery.objects.exists()
-    assert (bell.notifier.queued, bell.notifier.results.sent["push"]) == (1, 1)
+    assert (notified.notifier.queued, notified.notifier.results.sent["push"]) == (1, 1)
 
 
 def test_the_signature_names_the_push_service(
-    subscription: Subscription, bell: Bell
+    subscription: Subscription, notified: NotifiedRace
 ) -> None:
     with push_service() as other:
         other_subscription = browser_subscribe(
@@ -64,13 +64,13 @@ def test_the_signature_names_the_push_service(
             language="en",
         )
         for each in (subscription, other_subscription):
-            alert(each, bell.entry.runner, Kind.CHECKPOINT)
-        bell.pass_ten()
+            alert(each, notified.entry.runner, Kind.CHECKPOINT)
+        notified.pass_ten()
         audiences = [
             [claims_of(post.headers)["aud"] for post in each.posts]
-            for each in (bell.service, other)
+            for each in (notified.service, other)
         ]
-        assert audiences == [[bell.service.url], [other.url]]
+        assert audiences == [[notified.service.url], [other.url]]
 
 
 def test_the_signature_is_valid_now_and_expires_within_a_day(
@@ -88,33 +88,33 @@ def test_the_signature_is_valid_now_and_expires_within_a_day(
 
 
 def test_a_split_that_is_stored_twice_is_notified_once(
-    subscription: Subscription, bell: Bell
+    subscription: Subscription, notified: NotifiedRace
 ) -> None:
-    alert(subscription, bell.entry.runner)
+    alert(subscription, notified.entry.runner)
     for _ in range(2):
-        bell.pass_ten()
-    assert len(bell.service.posts) == 1
+        notified.pass_ten()
+    assert len(notified.service.posts) == 1
 
 
 def test_start_and_finish_are_separate_notifications(
-    subscription: Subscription, browser: Browser, bell: Bell, race: Race
+    subscription: Subscription, browser: Browser, notified: NotifiedRace, race: Race
 ) -> None:
-    alert(subscription, bell.entry.runner)
+    alert(subscription, notified.entry.runner)
     line = Checkpoint.objects.create(
         race=race, name="Finish", distance=21_097, kind=Checkpoint.Kind.FINISH
     )
     now = milliseconds(timezone.now())
     started = now - 120_000
-    write_rows((), [StatusChange(bell.entry.pk, "started", started, None)])
+    write_rows((), [StatusChange(notified.entry.pk, "started", started, None)])
     write_rows(
         (),
         [
-            SplitChange(bell.entry.pk, line.pk, 1, now, 1.0),
-            StatusChange(bell.entry.pk, "finished", started, now),
+            SplitChange(notified.entry.pk, line.pk, 1, now, 1.0),
+            StatusChange(notified.entry.pk, "finished", started, now),
         ],
     )
-    bell.send()
-    titles = sorted(browser.read(post.body)["title"] for post in bell.service.posts)
+    notified.send()
+    titles = sorted(browser.read(post.body)["title"] for post in notified.service.posts)
     assert titles == ["Bob has finished", "Bob has started"]
 
 
@@ -132,18 +132,22 @@ def test_start_and_finish_are_separate_notifications(
 def test_a_start_is_news_for_15_minutes_and_a_finish_for_two_hours(
     subscription: Subscription,
     browser: Browser,
-    bell: Bell,
+    notified: NotifiedRace,
     started: int,
     finished: int | None,
     titles: list[str],
 ) -> None:
-    alert(subscription, bell.entry.runner)
+    alert(subscription, notified.entry.runner)
     now = milliseconds(timezone.now())
     at = finished and now - finished * 60_000
     status = "started" if at is None else "finished"
-    write_rows((), [StatusChange(bell.entry.pk, status, now - started * 60_000, at)])
-    bell.send()
-    assert [browser.read(post.body)["title"] for post in bell.service.posts] == titles
+    write_rows(
+        (), [StatusChange(notified.entry.pk, status, now - started * 60_000, at)]
+    )
+    notified.send()
+    assert [
+        browser.read(post.body)["title"] for post in notified.service.posts
+    ] == titles
     assert not Delivery.objects.exists()
 
 
@@ -152,16 +156,20 @@ def test_no_news_is_stored_without_a_subscriber(entry: Entry, ten: Checkpoint) -
     assert not News.objects.exists()
 
 
-def test_only_chosen_kinds_are_notified(subscription: Subscription, bell: Bell) -> None:
-    alert(subscription, bell.entry.runner, Kind.FINISH)
-    bell.pass_ten()
-    assert bell.service.posts == []
+def test_only_chosen_kinds_are_notified(
+    subscription: Subscription, notified: NotifiedRace
+) -> None:
+    alert(subscription, notified.entry.runner, Kind.FINISH)
+    notified.pass_ten()
+    assert notified.service.posts == []
 
 
-def test_a_checkpoint_an_hour_ago_is_no_news(alerted: Subscription, bell: Bell) -> None:
-    bell.passed(minutes_ago=60)
-    bell.send()
-    assert bell.service.posts == []
+def test_a_checkpoint_an_hour_ago_is_no_news(
+    alerted: Subscription, notified: NotifiedRace
+) -> None:
+    notified.passed(minutes_ago=60)
+    notified.send()
+    assert notified.service.posts == []
 
 
 def set_silent(runner: Runner, *, minutes: float) -> None:
@@ -179,16 +187,16 @@ def set_silent(runner: Runner, *, minutes: float) -> None:
 
 
 def test_a_silence_is_notified_once(
-    subscription: Subscription, browser: Browser, bell: Bell
+    subscription: Subscription, browser: Browser, notified: NotifiedRace
 ) -> None:
-    alert(subscription, bell.entry.runner, Kind.SILENCE)
-    set_silent(bell.entry.runner, minutes=9)
+    alert(subscription, notified.entry.runner, Kind.SILENCE)
+    set_silent(notified.entry.runner, minutes=9)
     send_all(Notifier())
-    assert bell.service.posts == []
-    set_silent(bell.entry.runner, minutes=11)
+    assert notified.service.posts == []
+    set_silent(notified.entry.runner, minutes=11)
     for _ in range(2):
         send_all(Notifier())
-    assert [browser.read(p.body)["title"] for p in bell.service.posts] == [
+    assert [browser.read(p.body)["title"] for p in notified.service.posts] == [
         "No signal from Bob"
     ]
 

@@ -21,16 +21,16 @@ from runners.notifying.deliveries import spread
 from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.positions.storage import StatusChange, write_rows
 from runners.units.clock import milliseconds
-from tests.notifying.news import Bell, alert
+from tests.notifying.news import NotifiedRace, alert
 from tests.notifying.push import Browser
 
 pytestmark = pytest.mark.django_db
 
 
 def test_a_subscriber_who_lost_the_right_is_not_notified(
-    alice: User, browser: Browser, bell: Bell
+    alice: User, browser: Browser, notified: NotifiedRace
 ) -> None:
-    bob = bell.entry.runner
+    bob = notified.entry.runner
     bob.visibility = Runner.Visibility.FOLLOWERS
     bob.save()
     follow = Follow.objects.create(user=alice, runner=bob, status="accepted")
@@ -38,21 +38,21 @@ def test_a_subscriber_who_lost_the_right_is_not_notified(
         push=browser.subscription, user=alice, session="", device="", language="en"
     )
     alert(subscription, bob, Kind.CHECKPOINT)
-    bell.pass_ten()
-    assert len(bell.service.posts) == 1
+    notified.pass_ten()
+    assert len(notified.service.posts) == 1
 
-    bell.passed(2)
+    notified.passed(2)
     follow.status = "blocked"
     follow.save()
-    bell.send()
-    assert len(bell.service.posts) == 1
-    assert bell.notifier.results.failed == {"rights": 1}
+    notified.send()
+    assert len(notified.service.posts) == 1
+    assert notified.notifier.results.failed == {"rights": 1}
 
 
 def test_a_link_shows_a_private_runner_until_it_ends(
-    subscription: Subscription, bell: Bell
+    subscription: Subscription, notified: NotifiedRace
 ) -> None:
-    bob = bell.entry.runner
+    bob = notified.entry.runner
     bob.visibility = Runner.Visibility.PRIVATE
     bob.save()
     link, _ = ShareLink.objects.issue(
@@ -61,33 +61,35 @@ def test_a_link_shows_a_private_runner_until_it_ends(
     alerts_set(
         subscription=subscription, runners=[bob], kinds=[Kind.CHECKPOINT], link=link
     )
-    bell.pass_ten()
-    assert len(bell.service.posts) == 1
+    notified.pass_ten()
+    assert len(notified.service.posts) == 1
     link.revoke()
-    bell.pass_ten(2)
-    assert len(bell.service.posts) == 1
+    notified.pass_ten(2)
+    assert len(notified.service.posts) == 1
 
 
 def test_an_unlisted_race_is_not_named(
-    subscription: Subscription, browser: Browser, bell: Bell, race: Race
+    subscription: Subscription, browser: Browser, notified: NotifiedRace, race: Race
 ) -> None:
     race.visibility = Race.Visibility.LINK
     race.save()
-    alert(subscription, bell.entry.runner)
-    bell.passed()
+    alert(subscription, notified.entry.runner)
+    notified.passed()
     now = milliseconds(timezone.now())
-    write_rows((), [StatusChange(bell.entry.pk, "started", now, None)])
-    bell.send()
-    (post,) = bell.service.posts
+    write_rows((), [StatusChange(notified.entry.pk, "started", now, None)])
+    notified.send()
+    (post,) = notified.service.posts
     message = browser.read(post.body)
     assert message["title"] == "Bob has started"
     assert "Riverside" not in str(message)
 
 
-def test_a_stopped_alert_is_not_sent(alerted: Subscription, bell: Bell) -> None:
-    bell.passed()
+def test_a_stopped_alert_is_not_sent(
+    alerted: Subscription, notified: NotifiedRace
+) -> None:
+    notified.passed()
     spread()
     Alert.objects.all().delete()
-    bell.send()
-    assert bell.service.posts == []
-    assert bell.notifier.results.failed == {"stopped": 1}
+    notified.send()
+    assert notified.service.posts == []
+    assert notified.notifier.results.failed == {"stopped": 1}

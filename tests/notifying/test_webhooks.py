@@ -40,7 +40,7 @@ from runners.timing.reads import read_of
 from runners.timing.storage import passings_store
 from runners.units.clock import milliseconds
 from tests.factories.people import signed_in
-from tests.notifying.news import Bell, passed
+from tests.notifying.news import NotifiedRace, passed
 from tests.notifying.push import SILENT, Post, PushService
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -84,15 +84,17 @@ def read(post: Post, webhook: Webhook) -> Any:
     return Signer(webhook.secret).verify(post.body, post.headers)
 
 
-def test_a_split_is_signed_and_delivered_once(webhook: Webhook, bell: Bell) -> None:
-    bell.passed()
+def test_a_split_is_signed_and_delivered_once(
+    webhook: Webhook, notified: NotifiedRace
+) -> None:
+    notified.passed()
     spread()
     (split,) = Split.objects.all()
     # The phone's next fix corrects it.
-    bell.passed()
+    notified.passed()
     spread()
-    sender = deliver(lambda: len(bell.service.posts) == 1)
-    message = read(bell.service.posts[0], webhook)
+    sender = deliver(lambda: len(notified.service.posts) == 1)
+    message = read(notified.service.posts[0], webhook)
     assert message["type"] == "entry.split"
     time = message["data"].pop("time")
     assert milliseconds(split.time) == milliseconds(datetime.fromisoformat(time))
@@ -103,28 +105,28 @@ def test_a_split_is_signed_and_delivered_once(webhook: Webhook, bell: Bell) -> N
     assert sender.delivered == 1
     (sent,) = WebhookMessage.objects.all()
     assert (sent.result, sent.attempts, sent.due_at) == ("HTTP 201", 1, None)
-    assert bell.service.posts[0].headers["webhook-id"] == sent.message_id
+    assert notified.service.posts[0].headers["webhook-id"] == sent.message_id
 
 
 def test_the_office_and_phones_cause_the_same_messages(
-    webhook: Webhook, bell: Bell, race: Race
+    webhook: Webhook, notified: NotifiedRace, race: Race
 ) -> None:
     finish = race.checkpoints.create(name="Finish", distance=21_000, kind="finish")
     now = timezone.now()
     splits_set(
         splits=[
             Split.objects.create(
-                entry=bell.entry, checkpoint=each, time=now, by_hand=True
+                entry=notified.entry, checkpoint=each, time=now, by_hand=True
             )
-            for each in (bell.ten, finish)
+            for each in (notified.ten, finish)
         ]
     )
-    entry_mark(entry=bell.entry, status=Entry.Status.DNF)
+    entry_mark(entry=notified.entry, status=Entry.Status.DNF)
     spread()
-    entry_mark(entry=bell.entry, status=Entry.Status.DSQ)
+    entry_mark(entry=notified.entry, status=Entry.Status.DSQ)
     spread()
-    deliver(lambda: len(bell.service.posts) == 4)
-    messages = [read(post, webhook) for post in bell.service.posts]
+    deliver(lambda: len(notified.service.posts) == 4)
+    messages = [read(post, webhook) for post in notified.service.posts]
     assert [message["type"] for message in messages] == [
         *("entry.split", "entry.finished", "entry.out", "entry.out")
     ]
@@ -132,12 +134,14 @@ def test_the_office_and_phones_cause_the_same_messages(
     assert statuses == ["dnf", "dsq"]
 
 
-def test_mats_cause_the_same_messages(webhook: Webhook, race: Race, bell: Bell) -> None:
+def test_mats_cause_the_same_messages(
+    webhook: Webhook, race: Race, notified: NotifiedRace
+) -> None:
     race.checkpoints.create(name="Start", distance=0, kind="start")
     race.checkpoints.create(name="Finish", distance=21_000, kind="finish")
     minutes = {"Start": 1, "10 km": 30, "Finish": 59}
     reads = [
-        read_of(name, name, bell.entry.bib, race.start + timedelta(minutes=after))
+        read_of(name, name, notified.entry.bib, race.start + timedelta(minutes=after))
         for name, after in minutes.items()
     ]
     passings_store(race=race, source=Passing.Source.MYLAPS, reads=reads)
@@ -147,7 +151,7 @@ def test_mats_cause_the_same_messages(webhook: Webhook, race: Race, bell: Bell) 
 
 
 def test_a_changed_entry_is_a_message_with_what_it_is_now(
-    webhook: Webhook, bell: Bell, race: Race
+    webhook: Webhook, notified: NotifiedRace, race: Race
 ) -> None:
     wave = race.waves.create(name="A", start=race.start)
     header = ["row", "bib", "name", "code", "category", "wave", "visibility"]
@@ -158,18 +162,18 @@ def test_a_changed_entry_is_a_message_with_what_it_is_now(
             table=Dataset(row, headers=header),
             managed=Runner.objects.all(),
         )
-    bell.entry.refresh_from_db()
-    assert bell.entry.wave == wave
+    notified.entry.refresh_from_db()
+    assert notified.entry.wave == wave
     spread()
-    entry_mark(entry=bell.entry, status=Entry.Status.REGISTERED)
+    entry_mark(entry=notified.entry, status=Entry.Status.REGISTERED)
     office = signed_in(User.objects.create_superuser("office"))
     form = {"bib": "18", "status": "registered", "category": "W40"} | {
         f"splits-{name}_FORMS": 0 for name in ("TOTAL", "INITIAL")
     }
-    office.post(f"/admin/runners/entry/{bell.entry.pk}/change/", form)
+    office.post(f"/admin/runners/entry/{notified.entry.pk}/change/", form)
     spread()
-    deliver(lambda: len(bell.service.posts) == 3)
-    messages = [read(post, webhook) for post in bell.service.posts]
+    deliver(lambda: len(notified.service.posts) == 3)
+    messages = [read(post, webhook) for post in notified.service.posts]
     assert [message["type"] for message in messages] == ["entry.changed"] * 3
     assert messages[0]["data"] | {"time": ""} == {
         **{"race": "half", "bib": "18", "code": "bob", "time": "", "name": "Bob"},
@@ -214,20 +218,20 @@ def test_a_paused_runner_is_not_told_to_be_off_course(
 
 
 def test_a_failed_attempt_is_repeated_with_the_same_id(
-    webhook: Webhook, bell: Bell
+    webhook: Webhook, notified: NotifiedRace
 ) -> None:
-    bell.service.statuses = [500]
-    bell.passed()
+    notified.service.statuses = [500]
+    notified.passed()
     spread()
-    deliver(lambda: len(bell.service.posts) == 1)
+    deliver(lambda: len(notified.service.posts) == 1)
     (message,) = WebhookMessage.objects.select_related("webhook")
     assert message.result == "HTTP 500"
     assert message.due_at is not None
     assert message.due_at > timezone.now()
     assert message.webhook.failing_since is not None
     WebhookMessage.objects.update(due_at=timezone.now())
-    deliver(lambda: len(bell.service.posts) == 2)
-    first, second = bell.service.posts
+    deliver(lambda: len(notified.service.posts) == 2)
+    first, second = notified.service.posts
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
     assert first.body == second.body
     webhook.refresh_from_db()
@@ -235,12 +239,12 @@ def test_a_failed_attempt_is_repeated_with_the_same_id(
 
 
 def test_a_receiver_that_is_gone_is_disabled_and_its_messages_wait(
-    webhook: Webhook, bell: Bell
+    webhook: Webhook, notified: NotifiedRace
 ) -> None:
-    bell.service.statuses = [410]
-    bell.passed()
+    notified.service.statuses = [410]
+    notified.passed()
     spread()
-    deliver(lambda: len(bell.service.posts) == 1)
+    deliver(lambda: len(notified.service.posts) == 1)
     webhook.refresh_from_db()
     assert webhook.disabled_at is not None
     WebhookMessage.objects.update(due_at=timezone.now())
@@ -249,53 +253,61 @@ def test_a_receiver_that_is_gone_is_disabled_and_its_messages_wait(
 
 
 def test_private_addresses_are_refused(
-    webhook: Webhook, bell: Bell, settings: Settings
+    webhook: Webhook, notified: NotifiedRace, settings: Settings
 ) -> None:
     settings.SPECTATE_PUSH_LOCAL = False
     Webhook.objects.update(url="https://127.0.0.1/hook")
-    bell.passed()
+    notified.passed()
     spread()
     attempts = iter(range(1_000))
     deliver(lambda: next(attempts) > 1)
     (message,) = WebhookMessage.objects.all()
     assert message.result == "The endpoint is at a private address."
-    assert not bell.service.posts
+    assert not notified.service.posts
 
 
 def test_failing_receivers_delay_no_other_and_lose_nothing(
-    webhook: Webhook, bell: Bell, organiser: User, race: Race
+    webhook: Webhook, notified: NotifiedRace, organiser: User, race: Race
 ) -> None:
-    bell.service.headers["Location"] = f"{bell.service.url}/private"
-    bell.service.by_path = {"/fails": [500, 503], "/moved": [302], "/stalls": [SILENT]}
-    bell.service.held = {"/slow", "/stalls"}
+    notified.service.headers["Location"] = f"{notified.service.url}/private"
+    notified.service.by_path = {
+        "/fails": [500, 503],
+        "/moved": [302],
+        "/stalls": [SILENT],
+    }
+    notified.service.held = {"/slow", "/stalls"}
     for name in ("fails", "moved", "slow", "stalls"):
-        url = f"{bell.service.url}/{name}"
+        url = f"{notified.service.url}/{name}"
         Webhook.objects.create(name=name, url=url, account=organiser, race=race)
     for number in range(4):
         place = race.checkpoints.create(name=f"{number} km", distance=number)
-        passed(bell.entry, place)
+        passed(notified.entry, place)
     spread()
     sender = WebhookSender()
     sender.start()
     try:
-        wait_until(lambda: len(bell.service.posts_at("/hook")) == 4)
+        wait_until(lambda: len(notified.service.posts_at("/hook")) == 4)
         # The first message of these is still on its way.
-        assert {len(bell.service.posts_at(path)) for path in bell.service.held} == {1}
-        bell.service.release.set()
+        assert {
+            len(notified.service.posts_at(path)) for path in notified.service.held
+        } == {1}
+        notified.service.release.set()
         wait_until(all_delivered)
     finally:
-        bell.service.release.set()
+        notified.service.release.set()
         sender.stop()
     for path in ("/hook", "/fails", "/moved", "/slow", "/stalls"):
-        posts = bell.service.posts_at(path)
+        posts = notified.service.posts_at(path)
         # Each event has one id, however often it was sent.
         sent = {(post.headers["webhook-id"], post.body) for post in posts}
         ids, bodies = zip(*sent, strict=True)
         assert len({*ids}) == len({*bodies}) == len(sent) == 4, path
     assert (
-        len(bell.service.posts_at("/hook")) == len(bell.service.posts_at("/slow")) == 4
+        len(notified.service.posts_at("/hook"))
+        == len(notified.service.posts_at("/slow"))
+        == 4
     )
-    assert not bell.service.posts_at("/private")
+    assert not notified.service.posts_at("/private")
 
 
 def all_delivered() -> bool:
@@ -306,62 +318,62 @@ def all_delivered() -> bool:
 
 
 def test_an_account_without_the_right_gets_nothing(
-    webhook: Webhook, organiser: User, bell: Bell
+    webhook: Webhook, organiser: User, notified: NotifiedRace
 ) -> None:
     organiser.user_permissions.clear()
     # Seeing the race is not enough: making a webhook is not permitted by it either.
-    held = role_set(race=bell.entry.race, user=organiser, role=Role.READ)
-    bell.passed()
+    held = role_set(race=notified.entry.race, user=organiser, role=Role.READ)
+    notified.passed()
     spread()
     assert not WebhookMessage.objects.exists()
-    role_set(race=bell.entry.race, user=held.user, role=Role.TIMING)
-    entry_mark(entry=bell.entry, status=Entry.Status.DNF)
+    role_set(race=notified.entry.race, user=held.user, role=Role.TIMING)
+    entry_mark(entry=notified.entry, status=Entry.Status.DNF)
     spread()
     assert WebhookMessage.objects.get().kind == "entry.out"
 
 
 @pytest.mark.parametrize("is_of_all_races", [False, True])
 def test_a_message_that_waits_when_its_account_loses_the_right_is_not_sent(
-    webhook: Webhook, bell: Bell, organiser: User, is_of_all_races: bool
+    webhook: Webhook, notified: NotifiedRace, organiser: User, is_of_all_races: bool
 ) -> None:
     organiser.user_permissions.clear()
-    held = role_set(race=bell.entry.race, user=organiser, role=Role.TIMING)
+    held = role_set(race=notified.entry.race, user=organiser, role=Role.TIMING)
     if is_of_all_races:
         Webhook.objects.update(race=None)
-    bell.passed()
+    notified.passed()
     spread()
     assert WebhookMessage.objects.get().due_at is not None
     held.delete()
     rounds = iter((False, True))
     deliver(lambda: next(rounds))
-    assert not bell.service.posts
+    assert not notified.service.posts
     message = WebhookMessage.objects.get()
     assert (message.result, message.due_at) == (NOT_PERMITTED, None)
 
 
 def test_an_organiser_makes_a_webhook_and_sends_a_message_again(
-    organiser: User, race: Race, bell: Bell
+    organiser: User, race: Race, notified: NotifiedRace
 ) -> None:
     permit(organiser, "add_webhook", "change_webhook", "view_webhook")
     permit(organiser, "view_webhookmessage", "change_race")
     client = signed_in(organiser)
     made = client.post(
         "/admin/runners/webhook/add/",
-        {"name": "Club", "url": f"{bell.service.url}/club", "race": race.pk},
+        {"name": "Club", "url": f"{notified.service.url}/club", "race": race.pk},
         follow=True,
     )
     (webhook,) = Webhook.objects.all()
     assert webhook.secret in made.text
-    bell.passed()
+    notified.passed()
     spread()
-    deliver(lambda: len(bell.service.posts) == 1)
+    deliver(lambda: len(notified.service.posts) == 1)
     (message,) = WebhookMessage.objects.all()
     page = "/admin/runners/webhookmessage/"
     assert "HTTP 201" in client.get(page).text
     client.post(page, {"action": "send_again", "_selected_action": message.pk})
-    deliver(lambda: len(bell.service.posts) == 2)
-    assert json.loads(bell.service.posts[0].body) == json.loads(
-        bell.service.posts[1].body
+    deliver(lambda: len(notified.service.posts) == 2)
+    assert json.loads(notified.service.posts[0].body) == json.loads(
+        notified.service.posts[1].body
     )
 
     other = User.objects.create_user("otto", is_staff=True)
@@ -391,12 +403,12 @@ def test_a_poll_without_due_messages_begins_no_transaction(webhook: Webhook) -> 
 
 
 def test_the_right_to_a_race_is_checked_once_for_all_its_messages(
-    webhook: Webhook, organiser: User, bell: Bell
+    webhook: Webhook, organiser: User, notified: NotifiedRace
 ) -> None:
     other = Webhook.objects.create(
-        name="Times", url=webhook.url, account=organiser, race=bell.entry.race
+        name="Times", url=webhook.url, account=organiser, race=notified.entry.race
     )
-    bell.passed()
+    notified.passed()
     spread()
     counts = []
     WebhookMessage.objects.update(due_at=None)
