@@ -5,8 +5,9 @@
 .PHONY: test-faults test-fuzz test-load test-rights
 
 python := .venv/bin/python
-# They wait a lot for servers and browsers: two to a core. In our order of the files.
-parallel := -n 4 --dist loadfile --no-loadscope-reorder
+# They wait a lot for servers and browsers: five keep two cores busy. In our order of the
+# files.
+parallel := -n 5 --dist loadfile --no-loadscope-reorder
 # Node.js comes from the environment where the machine has none.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # The suite starts the server a hundred times: it is compiled once.

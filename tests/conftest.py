@@ -115,7 +115,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Long tests start first, and folders whose last files are long are not the last, so
     # that no process is left with one at the end.
     long = {"browser", "commands", "faults", "trust"}
-    middle = {"serving", "suite", "views"}
+    middle = {"races", "serving", "sharing", "suite", "views"}
     items.sort(
         key=lambda item: (
             long.isdisjoint(item.path.parts),
