@@ -69,3 +69,25 @@ class Dialect(ABC):
 
     def closed(self) -> None:
         """Called when the socket has closed."""
+
+
+class Ended(Dialect):
+    """The dialect of a session that has ended: nothing is sent.
+
+    It knows no session, so that one that has ended is freed without a garbage
+    collection.
+    """
+
+    name = "ended"
+
+    def make_outbox(self, writer: SocketWriter, hub: Hub) -> Outbox:
+        raise NotImplementedError
+
+    def parse(self, text: str) -> Any:
+        raise NotImplementedError
+
+    def handle(self, command: Any) -> Awaitable[None] | None:
+        raise NotImplementedError
+
+    def send_error(self, error: CodedError, command: Any = None) -> None:
+        pass

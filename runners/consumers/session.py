@@ -18,7 +18,7 @@ from django.conf import settings
 
 from runners import database
 from runners.consumers import handshake
-from runners.consumers.dialect import Dialect
+from runners.consumers.dialect import Dialect, Ended
 from runners.consumers.followed import Followed
 from runners.consumers.rates import Rates
 from runners.live.close_codes import (
@@ -35,7 +35,13 @@ from runners.live.close_codes import (
 from runners.live.encoding.frames import Frames
 from runners.live.encoding.ids import RunnerIdError
 from runners.live.events import Event
-from runners.live.socket_writer import EXTENSION, AsgiWriter, SocketWriter
+from runners.live.socket_writer import (
+    EXTENSION,
+    AsgiWriter,
+    SocketWriter,
+    do_nothing,
+    handle_none,
+)
 from runners.positions.track import Publisher
 from runners.positions.validation import FixError
 from runners.quotas import network_of
@@ -76,7 +82,7 @@ class Session:
         self.network = network_of(self.address)
         self.since = now_ms()
         self.writer = writer
-        self._dialect = dialect(self)
+        self._dialect: Dialect = dialect(self)
         self.outbox = self._dialect.make_outbox(writer, process.hub)
         self.followed = Followed(process, self.outbox)
         self.viewer = Viewer()
@@ -240,6 +246,9 @@ class Session:
             task.cancel()
         self.followed.clear()
         self._dialect.closed()
+        # Reference cycles of the session.
+        self._dialect = Ended()
+        self.writer.on_drained, self.writer.on_texts = do_nothing, handle_none
         self.process.hub.sockets.discard(self.outbox)
         self.process.access_monitor.sockets.discard(self)
         self.process.access_monitor.release_sockets(self.socket_counts)
@@ -484,6 +493,6 @@ def failed() -> CodedError:
 
 
 def writer_of(scope: dict[str, Any], send: Send) -> SocketWriter:
-    """Return a socket's writer: the server's own, if it offers one."""
-    extension: SocketWriter | None = scope.get("extensions", {}).get(EXTENSION)
+    """Take a socket's writer out of its scope: the server's own, if it offers one."""
+    extension: SocketWriter | None = scope.get("extensions", {}).pop(EXTENSION, None)
     return AsgiWriter(send) if extension is None else extension

@@ -369,12 +369,15 @@ class Hub:
             self.loss_detector.record_loop_lag(self.loop.time() - due)
             silent_since = self.loop.time() - HEARTBEAT_S + 1
             try:
-                for outbox in list(self.sockets):
-                    outbox.heartbeat(silent_since)
+                self._send_heartbeats(silent_since)
                 if self._channel is not None:
                     await self.loss_detector.check(self._channel)
             except Exception as error:
                 logger.warning("The channel layer is unavailable: %r", error)
+
+    def _send_heartbeats(self, silent_since: float) -> None:
+        for outbox in list(self.sockets):
+            outbox.heartbeat(silent_since)
 
     # Life
 

@@ -58,7 +58,7 @@ class AsgiWriter:
     has_backpressure = False
 
     def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
-        self.on_drained: Callable[[], None] = _nothing
+        self.on_drained: Callable[[], None] = do_nothing
         # Never called, as such a server passes on one message at a time.
         self.on_texts: Callable[[Sequence[str]], int] = handle_none
         self._send = send
@@ -124,5 +124,5 @@ def handle_none(texts: Sequence[str]) -> int:
     return 0
 
 
-def _nothing() -> None:
-    pass
+def do_nothing() -> None:
+    """Do nothing: `on_drained` of a socket without a session."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
 import struct
@@ -24,10 +25,12 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import (
 )
 from uvicorn.server import ServerState
 
+from runners.consumers import speak
 from runners.live.close_codes import TOO_FAST
 from runners.live.server import INBOX_LIMIT, SLICE_BYTES, FrameProtocol
 from runners.live.socket_writer import FLOOD
 from runners.serving.http import BoundedHttp
+from runners.serving.process import Process
 from tests.clients import seed_client
 from tests.servers import Server
 from tests.waiting import eventually, within
@@ -209,6 +212,27 @@ async def test_a_websocket_leaves_no_cycle_of_its_http_connection(more: bytes) -
     assert http() is None
     await asyncio.gather(*state.tasks)
     transport.protocol.connection_lost(None)
+
+
+async def test_a_visitor_who_vanishes_is_freed_without_a_collection(
+    process: Process,
+) -> None:
+    transport, state = connect(speak, HANDSHAKE.replace(b"?token=a%20b", b"") + b"\r\n")
+    await eventually(lambda: b"welcome" in transport.written)
+    gc.disable()
+    try:
+        (session,) = process.access_monitor.sockets
+        left: list[weakref.ref[Any]] = [
+            weakref.ref(transport.protocol),
+            weakref.ref(session),
+        ]
+        del session
+        transport.protocol.connection_lost(ConnectionResetError())
+        del transport.protocol
+        await asyncio.gather(*state.tasks)
+        await eventually(lambda: [each() for each in left] == [None, None])
+    finally:
+        gc.enable()
 
 
 async def shake_hands(request: bytes) -> tuple[dict[str, Any], set[bytes]]:
