@@ -75,7 +75,8 @@ class Ended(Dialect):
     """The dialect of a session that has ended: nothing is sent.
 
     It knows no session, so that one that has ended is freed without a garbage
-    collection.
+    collection. `Session.run` has read its last message, so that none is parsed or
+    handled; errors of messages that were queued before still come.
     """
 
     name = "ended"
