@@ -44,6 +44,21 @@ STRAIGHT = course((0, 0), (10_000, 0))
 OUT_AND_BACK = course((0, 0), (2_000, 0), (0, 0))
 
 
+def laps_of(side: float, laps: int) -> Course:
+    """Return a course of square laps."""
+    return course((0, 0), *[(side, 0), (side, side), (0, side), (0, 0)] * laps)
+
+
+def along(line: Course, *places: tuple[int, float]) -> list[Fix]:
+    """Return fixes at (seconds, metres along the course)."""
+    return [Fix(GUN + 1000 * s, *line.point_at(distance)) for s, distance in places]
+
+
+def every_ten_minutes(line: Course, *distances: float) -> list[Fix]:
+    """Return the fixes of a slow phone, the first at 600 s."""
+    return along(line, *((600 * n, d) for n, d in enumerate(distances, start=1)))
+
+
 def follow(
     bobs: Guide, fixes: Iterable[Fix], state: State | None = None
 ) -> tuple[State, list[Seen]]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from random import Random
 
 import orjson
 import pytest
 
-from bench.truth.runs import Fix
 from runners.races.course import Course
 from runners.races.progress import Guide, State
 from tests.races.bob import (
@@ -19,6 +16,7 @@ from tests.races.bob import (
     METRES_PER_DEGREE_NORTH,
     OUT_AND_BACK,
     STRAIGHT,
+    along,
     at,
     course,
     follow,
@@ -26,9 +24,6 @@ from tests.races.bob import (
     running,
     splits,
 )
-
-OUT_AND_BACK_10 = course((0, 0), (5_000, 0), (0, 0))
-TRACK = course((0, 0), *[(100, 0), (100, 100), (0, 100), (0, 0)] * 25)
 
 # -- on the course
 
@@ -185,206 +180,6 @@ def test_a_single_fix_near_a_different_leg_changes_nothing() -> None:
     assert seen[-1].progress == pytest.approx(1_335, abs=10)
 
 
-@pytest.mark.parametrize("back", [500, 900])
-def test_a_false_fix_of_a_slow_phone_loses_no_lap(back: int) -> None:
-    laps = course((0, 0), *[(940, 0), (940, 940), (0, 940), (0, 0)] * 4)
-    seconds = range(-600, 6_001, 600)
-    run = [Fix(GUN + 1000 * s, *laps.point_at(max(2.1 * s, 0.0))) for s in seconds]
-    # At 3,600 s and 7,560 m, behind the place of ten minutes before.
-    run[7] = Fix(run[7].t, *laps.point_at(6_300 - back))
-    state, seen = follow(guide(laps, 8_000, 12_000), run)
-
-    assert state.progress == pytest.approx(12_600, abs=1)
-    assert [passing.mark for passing in splits(seen)] == [0, 1, 2]
-
-
-def every_ten_minutes(line: Course, *distances: float) -> list[Fix]:
-    """Return the fixes of a slow phone, the first at 600 s."""
-    return [
-        Fix(GUN + 600_000 * number, *line.point_at(distance))
-        for number, distance in enumerate(distances, start=1)
-    ]
-
-
-def test_a_false_fix_far_from_the_course_is_no_ride() -> None:
-    run = every_ten_minutes(OUT_AND_BACK_10, 2_000, 4_000, 6_000, 8_000, *[10_000] * 3)
-    run[2] = at(1_800, 4_000, 4_000)
-    state, _ = follow(guide(OUT_AND_BACK_10), run)
-
-    assert state.status == "finished"
-
-
-def test_who_stands_at_the_end_of_a_lap_runs_no_lap() -> None:
-    laps = course((0, 0), *[(600, 0), (600, 600), (0, 600), (0, 0)] * 4)
-    run = every_ten_minutes(laps, 1_800, 3_600, 5_400, *[7_200] * 4)
-    state, seen = follow(guide(laps, 9_000), run)
-
-    assert state.status == "started"
-    assert seen[-1].progress == pytest.approx(7_200, abs=20)
-
-
-@pytest.mark.parametrize(("pace", "finishes"), [(3.3, True), (4.0, False)])
-def test_who_comes_to_the_finish_faster_than_they_run_was_driven(
-    pace: float, finishes: bool
-) -> None:
-    run = running(STRAIGHT, 0, 1_500, step=30)
-    arrival = 1_500 + round(5_500 / pace)
-    fixes = [*run, *(at(arrival + s, 10_000 + s / 10) for s in range(0, 600, 30))]
-    state, _ = follow(guide(STRAIGHT), fixes)
-
-    assert (state.status == "finished") is finishes
-
-
-@pytest.mark.parametrize(
-    ("known", "pace", "silent", "length"),
-    [
-        # A final descent. The runner has run `known` seconds at `pace` before.
-        (5_667, 1.5, 2.6, 10_000),
-        (6_000, 1.5, 2.6, 10_000),
-        (4_500, 2.0, 3.0, 10_000),
-        (3_200, 2.5, 3.4, 10_000),
-        # A crowded start.
-        (200, 1.5, 3.3, 10_000),
-        # Fast runners whose phone is silent from soon after the start.
-        (30, 3.7, 3.7, 10_000),
-        (30, 4.2, 4.2, 10_000),
-        (60, 4.2, 4.2, 42_195),
-    ],
-)
-def test_who_is_faster_in_a_silence_than_before_finishes(
-    known: int, pace: float, silent: float, length: int
-) -> None:
-    finish = known + round((length - pace * known) / silent)
-    waits = [at(s, 0) for s in (-60, -30, -10)]
-    run = [at(s, pace * s) for s in range(1, known, max(known // 40, 5))]
-    arrived = [at(s, length) for s in range(finish, finish + 300, 5)]
-    state, _ = follow(guide(course((0, 0), (length, 0))), [*waits, *run, *arrived])
-
-    assert state.status == "finished"
-
-
-def slow_phone(line: Course, *fixes: tuple[int, float, float]) -> list[Fix]:
-    """Return a slow phone's fixes at (seconds, distance, metres aside)."""
-    return [
-        Fix(GUN + 1000 * s, lat + aside / METRES_PER_DEGREE_NORTH, lng, 5.0)
-        for s, distance, aside in fixes
-        for lat, lng in [line.point_at(distance)]
-    ]
-
-
-LAPS_2600 = course((0, 0), *[(650, 0), (650, 650), (0, 650), (0, 0)] * 4)
-OUT_AND_BACK_16 = course((0, 0), (8_150, 0), (0, 0))
-
-
-@pytest.mark.parametrize(
-    ("line", "fixes"),
-    [
-        # Drops out where a lap ends, and stands there.
-        (
-            LAPS_2600,
-            [(609, 1_890, 0), (1_287, 4_340, 0), (1_873, 6_280, 0)]
-            + [(s, 7_805, 0) for s in (2_462, 3_012, 3_654, 4_250)],
-        ),
-        # Stands at the finish, where the first fix comes too early.
-        (
-            course((0, 0), (6_305, 0), (6_305, 1_690), (0, 1_690), (0, 0)),
-            [(679, 1_957, 0), (1_235, 3_678, 0), (1_825, 5_396, 0)]
-            + [(3_627, 10_695, 0), (4_182, 12_612, 0)]
-            + [(4_804, 15_990, 37), (5_483, 15_990, 2), (6_080, 15_990, 5)],
-        ),
-        # Seen once on the way, faster than anybody can run.
-        (
-            OUT_AND_BACK_16,
-            [(583, 2_097, 0), (1_147, 4_048, 0), (1_714, 6_122, 0)]
-            + [(2_971, 9_869, 0), (3_576, 12_015, 0), (4_169, 15_372, 28)]
-            + [(s, 16_300, 5) for s in (4_718, 5_397, 5_990)],
-        ),
-    ],
-    ids=["end of a lap", "early at the finish", "fast on the way"],
-)
-def test_who_was_driven_to_the_finish_of_a_slow_phone_does_not_finish(
-    line: Course, fixes: list[tuple[int, float, float]]
-) -> None:
-    state, _ = follow(guide(line), slow_phone(line, *fixes))
-
-    assert state.status != "finished"
-
-
-def test_nobody_waits_at_the_start_of_a_track_long_after_the_gun() -> None:
-    # Each lap of the first two fixes ends just behind the line.
-    ran = [(-292, 0), (1_013, 3_980), (1_564, 5_990), (2_125, 8_030)]
-    fixes = [Fix(GUN + 1000 * s, *TRACK.point_at(distance)) for s, distance in ran]
-    _, seen = follow(guide(TRACK), fixes)
-
-    assert splits(seen)[0].at <= GUN + 120_000
-
-
-def track(every: int, until: int, ran: Callable[[int], float]) -> list[Fix]:
-    """Return fixes with errors of a few metres on a track of 400 m."""
-    random, fixes = Random(1), []
-    for second in range(-300, until, every):
-        lat, lng = TRACK.point_at(max(ran(second), 0))
-        north, east = random.gauss(0, 3), random.gauss(0, 3)
-        fixes.append(
-            Fix(
-                GUN + 1000 * second,
-                lat + north / METRES_PER_DEGREE_NORTH,
-                lng + east / METRES_PER_DEGREE_EAST,
-                5.0,
-            )
-        )
-    return fixes
-
-
-@pytest.mark.parametrize("every", [30, 60, 120])
-def test_who_stands_at_the_start_of_a_track_runs_no_laps(every: int) -> None:
-    state, seen = follow(guide(TRACK), track(every, 2_400, lambda _: 0.0))
-
-    assert state.status == "registered"
-    assert all(one.progress is None for one in seen)
-
-
-@pytest.mark.parametrize("late", [300, 600])
-def test_who_starts_late_on_a_track_is_not_laps_ahead(late: int) -> None:
-    fixes = track(60, late + 900, lambda second: 3.0 * (second - late))
-    _, seen = follow(guide(TRACK), fixes)
-
-    ran = 3.0 * ((fixes[-1].t - GUN) / 1000 - late)
-    assert seen[-1].progress == pytest.approx(ran, abs=30)
-
-
-@pytest.mark.parametrize("pace", [1.2, 1.4])
-@pytest.mark.parametrize("every", [60, 120])
-def test_a_walker_on_a_track_gets_no_lap_that_they_did_not_walk(
-    pace: float, every: int
-) -> None:
-    fixes = track(every, 1_500, lambda second: pace * second)
-    _, seen = follow(guide(TRACK), fixes)
-
-    walked = pace * (fixes[-1].t - GUN) / 1000
-    assert seen[-1].progress == pytest.approx(walked, abs=30)
-
-
-@pytest.mark.parametrize("pace", [3.5, 4.1])
-def test_a_runner_who_stands_at_the_finish_of_a_track_has_finished(pace: float) -> None:
-    finish = TRACK.length - 20
-    until = round(finish / pace + 1_560)
-    fixes = track(600, until, lambda second: min(pace * second, finish))
-    state, _ = follow(guide(TRACK), fixes)
-
-    assert state.status == "finished"
-
-
-def test_a_split_is_as_uncertain_as_the_lap_that_it_is_in() -> None:
-    ran = [(s, max(1.6 * s, 0)) for s in range(-260, 1_500, 120)]
-    fixes = [Fix(GUN + 1000 * s, *TRACK.point_at(distance)) for s, distance in ran]
-    _, seen = follow(guide(TRACK, 1_000, 2_000), fixes)
-
-    passed = next(one for one in seen if any(s.distance == 2_000 for s in one.splits))
-    assert passed.uncertainty is not None and passed.uncertainty > 200
-    assert passed.splits[0].uncertainty >= passed.uncertainty
-
-
 def test_who_crosses_an_earlier_part_of_the_course_on_a_detour_is_not_there() -> None:
     line = course((0, 0), (6_000, 0), (6_000, 3_000), (0, 3_000))
     run = running(line, 0, 3_800, step=5)
@@ -395,15 +190,6 @@ def test_who_crosses_an_earlier_part_of_the_course_on_a_detour_is_not_there() ->
     state, seen = follow(guide(line), [*run, *down, *beside, *up])
 
     assert state.progress == pytest.approx(11_385, abs=30)
-
-
-def test_the_errors_of_a_slow_phone_at_the_finish_do_not_hide_it() -> None:
-    run = [(s, 2.5 * s, 0.0) for s in range(600, 4_201, 600)]
-    stands = [(4_800, 11_716, 0), (5_460, 11_747, 0)]
-    line = course((0, 0), *[(735, 0), (735, 735), (0, 735), (0, 0)] * 4)
-    state, _ = follow(guide(line), slow_phone(line, *run, *stands))
-
-    assert state.status == "finished"
 
 
 def test_fixes_beside_the_course_of_a_slow_phone_do_not_stop_the_progress() -> None:
@@ -469,10 +255,8 @@ def test_a_wait_shown_ahead_of_the_line_does_not_slow_a_runner_down(
 
 def test_a_silence_after_the_first_fix_does_not_slow_a_runner_down() -> None:
     line = course((0, 0), (8_500, 0), (0, 0))
-    gun, *late = (
-        Fix(GUN + 1000 * s, *line.point_at(4.1 * s)) for s in (160, 3_200, 3_700)
-    )
-    state, seen = follow(guide(line), [gun, *late])
+    fixes = along(line, *((s, 4.1 * s) for s in (160, 3_200, 3_700)))
+    state, seen = follow(guide(line), fixes)
 
     assert [one.progress for one in seen] == pytest.approx(
         [656, 13_120, 15_170], abs=20

@@ -1,0 +1,158 @@
+"""The lap that a runner is in, and checkpoints that several laps pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from bench.truth.runs import Fix
+from tests.races.bob import (
+    GUN,
+    METRES_PER_DEGREE_EAST,
+    METRES_PER_DEGREE_NORTH,
+    OUT_AND_BACK,
+    along,
+    every_ten_minutes,
+    follow,
+    guide,
+    laps_of,
+    running,
+    splits,
+)
+
+LAPS = laps_of(500, 3)
+
+
+def test_a_checkpoint_of_the_first_lap_is_passed_in_each_lap() -> None:
+    state, seen = follow(guide(LAPS, 700), running(LAPS, 0, 2_100))
+
+    passed = [(p.mark, p.pass_number, round(p.distance)) for p in splits(seen)]
+    assert passed == [
+        (0, 1, 0),
+        (1, 1, 700),
+        (1, 2, 2_700),
+        (1, 3, 4_700),
+        (99, 1, 6_000),
+    ]
+
+
+def test_a_checkpoint_of_a_later_lap_is_passed_in_that_lap_only() -> None:
+    bobs = guide(LAPS, 700, 2_700, 3_100)
+
+    assert [(p.mark, p.pass_number, round(p.distance)) for p in bobs.passes] == [
+        (0, 1, 0),
+        (1, 1, 700),
+        (2, 1, 2_700),
+        (3, 1, 3_100),
+        (1, 2, 4_700),
+        (99, 1, 6_000),
+    ]
+
+
+def test_the_way_back_is_no_lap() -> None:
+    assert [(p.mark, p.pass_number) for p in guide(OUT_AND_BACK, 700).passes] == [
+        (0, 1),
+        (1, 1),
+        (99, 1),
+    ]
+
+
+@pytest.mark.parametrize("back", [500, 900])
+def test_a_false_fix_of_a_slow_phone_loses_no_lap(back: int) -> None:
+    laps = laps_of(940, 4)
+    run = along(laps, *((s, max(2.1 * s, 0.0)) for s in range(-600, 6_001, 600)))
+    # At 3,600 s and 7,560 m, behind the place of ten minutes before.
+    run[7] = Fix(run[7].t, *laps.point_at(6_300 - back))
+    state, seen = follow(guide(laps, 8_000, 12_000), run)
+
+    assert state.progress == pytest.approx(12_600, abs=1)
+    assert [passing.mark for passing in splits(seen)] == [0, 1, 2]
+
+
+def test_who_stands_at_the_end_of_a_lap_runs_no_lap() -> None:
+    laps = laps_of(600, 4)
+    run = every_ten_minutes(laps, 1_800, 3_600, 5_400, *[7_200] * 4)
+    state, seen = follow(guide(laps, 9_000), run)
+
+    assert state.status == "started"
+    assert seen[-1].progress == pytest.approx(7_200, abs=20)
+
+
+TRACK = laps_of(100, 25)
+
+
+def test_nobody_waits_at_the_start_of_a_track_long_after_the_gun() -> None:
+    # Each lap of the first two fixes ends just behind the line.
+    ran = [(-292, 0), (1_013, 3_980), (1_564, 5_990), (2_125, 8_030)]
+    fixes = along(TRACK, *ran)
+    _, seen = follow(guide(TRACK), fixes)
+
+    assert splits(seen)[0].at <= GUN + 120_000
+
+
+def track(every: int, until: int, ran: Callable[[int], float]) -> list[Fix]:
+    """Return fixes with errors of a few metres on a track of 400 m."""
+    random, fixes = Random(1), []
+    for second in range(-300, until, every):
+        lat, lng = TRACK.point_at(max(ran(second), 0))
+        north, east = random.gauss(0, 3), random.gauss(0, 3)
+        fixes.append(
+            Fix(
+                GUN + 1000 * second,
+                lat + north / METRES_PER_DEGREE_NORTH,
+                lng + east / METRES_PER_DEGREE_EAST,
+                5.0,
+            )
+        )
+    return fixes
+
+
+@pytest.mark.parametrize("every", [30, 60, 120])
+def test_who_stands_at_the_start_of_a_track_runs_no_laps(every: int) -> None:
+    state, seen = follow(guide(TRACK), track(every, 2_400, lambda _: 0.0))
+
+    assert state.status == "registered"
+    assert all(one.progress is None for one in seen)
+
+
+@pytest.mark.parametrize("late", [300, 600])
+def test_who_starts_late_on_a_track_is_not_laps_ahead(late: int) -> None:
+    fixes = track(60, late + 900, lambda second: 3.0 * (second - late))
+    _, seen = follow(guide(TRACK), fixes)
+
+    ran = 3.0 * ((fixes[-1].t - GUN) / 1000 - late)
+    assert seen[-1].progress == pytest.approx(ran, abs=30)
+
+
+@pytest.mark.parametrize("pace", [1.2, 1.4])
+@pytest.mark.parametrize("every", [60, 120])
+def test_a_walker_on_a_track_gets_no_lap_that_they_did_not_walk(
+    pace: float, every: int
+) -> None:
+    fixes = track(every, 1_500, lambda second: pace * second)
+    _, seen = follow(guide(TRACK), fixes)
+
+    walked = pace * (fixes[-1].t - GUN) / 1000
+    assert seen[-1].progress == pytest.approx(walked, abs=30)
+
+
+@pytest.mark.parametrize("pace", [3.5, 4.1])
+def test_a_runner_who_stands_at_the_finish_of_a_track_has_finished(pace: float) -> None:
+    finish = TRACK.length - 20
+    until = round(finish / pace + 1_560)
+    fixes = track(600, until, lambda second: min(pace * second, finish))
+    state, _ = follow(guide(TRACK), fixes)
+
+    assert state.status == "finished"
+
+
+def test_a_split_is_as_uncertain_as_the_lap_that_it_is_in() -> None:
+    ran = [(s, max(1.6 * s, 0)) for s in range(-260, 1_500, 120)]
+    fixes = along(TRACK, *ran)
+    _, seen = follow(guide(TRACK, 1_000, 2_000), fixes)
+
+    passed = next(one for one in seen if any(s.distance == 2_000 for s in one.splits))
+    assert passed.uncertainty is not None and passed.uncertainty > 200
+    assert passed.splits[0].uncertainty >= passed.uncertainty
