@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from runners.consumers import handshake
 from runners.consumers.commands import COMMANDS
-from runners.consumers.dialect import Dialect
+from runners.consumers.message_loop import MessageLoop, Receive, Send
 from runners.consumers.seed_dialect import Seed
-from runners.consumers.session import Receive, Send, Session, writer_of
+from runners.consumers.session import Session
 from runners.consumers.typed_dialect import Typed
 from runners.live.encoding import typed_dialect
+from runners.live.outbox import SeedOutbox, TypedOutbox
+from runners.live.socket_writer import EXTENSION, AsgiWriter, SocketWriter
 from runners.quotas import network_of
 from runners.serving.process import current
 
@@ -65,7 +65,8 @@ async def speak(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await _refuse(scope, send, reason)
         return
     process = current()
-    network = network_of(handshake.address(scope))
+    address = handshake.address(scope)
+    network = network_of(address)
     full = process.admission.refusal(network)
     if full is None and (wait_s := process.admission.flood_wait_s(network)):
         if await process.admission.hold_back(network, wait_s, receive()):
@@ -74,8 +75,18 @@ async def speak(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     if full is not None:
         await turn_away(scope, receive, send, dialect, full)
         return
-    speaks: Callable[[Session], Dialect] = (
-        Seed if dialect is None else partial(Typed, COMMANDS)
-    )
-    session = Session(process, scope, writer_of(scope, send), speaks)
-    await session.run(receive, send)
+    writer = writer_of(scope, send)
+    if dialect is None:
+        session = Session(process, address, network, SeedOutbox(writer, process.hub))
+        loop = MessageLoop(session, Seed(session))
+    else:
+        outbox = TypedOutbox(writer, process.hub)
+        session = Session(process, address, network, outbox)
+        loop = MessageLoop(session, Typed(COMMANDS, session, outbox))
+    await loop.run(scope, receive, send)
+
+
+def writer_of(scope: dict[str, Any], send: Send) -> SocketWriter:
+    """Take a socket's writer out of its scope: the server's own, if it offers one."""
+    extension: SocketWriter | None = scope.get("extensions", {}).pop(EXTENSION, None)
+    return AsgiWriter(send) if extension is None else extension

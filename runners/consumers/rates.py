@@ -8,7 +8,6 @@ from functools import cached_property
 
 from runners.live.close_codes import TOO_FAST
 from runners.live.outbox import Outbox
-from runners.live.socket_writer import SocketWriter
 from runners.positions.rate_limits import Bucket
 from runners.serving.process import COMMAND_BURST, COMMANDS_PER_S, Process
 from runners.units.errors import CodedError
@@ -24,11 +23,8 @@ NEWCOMER_BURST = 100.0
 class Rates:
     """Refuses what comes too fast, and closes the socket of a flood."""
 
-    def __init__(
-        self, process: Process, network: str, writer: SocketWriter, outbox: Outbox
-    ) -> None:
-        self._process, self._network = process, network
-        self._writer, self._outbox = writer, outbox
+    def __init__(self, process: Process, network: str, outbox: Outbox) -> None:
+        self._process, self._network, self._outbox = process, network, outbox
         self._refused: Counter[Bucket] = Counter()
         # Set after a refusal: nothing is read for a while.
         self.is_too_fast = False
@@ -66,5 +62,5 @@ class Rates:
             self._outbox.close(TOO_FAST)
         else:
             # Without backpressure, what is sent meanwhile would fill the memory.
-            self.is_too_fast = self._writer.has_backpressure
+            self.is_too_fast = self._outbox.writer.has_backpressure
         raise CodedError("rate.limited", detail, after=math.ceil(wait * 1000))

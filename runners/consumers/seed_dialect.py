@@ -18,9 +18,6 @@ from runners.consumers.single_runners import follow_runners
 from runners.live.encoding import seed_dialect
 from runners.live.encoding.ids import code_of, wire_id_of
 from runners.live.events import WireId
-from runners.live.hub import Hub
-from runners.live.outbox import Outbox, SeedOutbox
-from runners.live.socket_writer import SocketWriter
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Soon
 from runners.positions.track import Publisher
@@ -61,9 +58,6 @@ class Seed(Dialect):
         self._gathered_of: tuple[Publisher, WireId] | None = None
         # Positions of one runner to be accepted in this pass of the loop.
         self._soon: Soon | None = None
-
-    def make_outbox(self, writer: SocketWriter, hub: Hub) -> Outbox:
-        return SeedOutbox(writer, hub)
 
     def handled(self) -> Awaitable[None] | None:
         return self.accept_gathered() if self._gathered else None

@@ -1,15 +1,14 @@
-"""One open websocket: its viewer, what it follows, and the loop of its messages.
+"""One open websocket: its viewer, what it follows, and its rates.
 
-A session implements what both dialects have in common: the handshake, rights, rates and
-the end of a socket. Its dialect parses messages and encodes replies.
+A session has what both dialects have in common. `message_loop.py` receives its
+messages.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,34 +16,15 @@ import orjson
 from django.conf import settings
 
 from runners import database
-from runners.consumers import handshake
-from runners.consumers.dialect import Dialect, Ended
+from runners.consumers.dialect import Client, Dialect, NoClient
 from runners.consumers.followed import Followed
 from runners.consumers.rates import Rates
-from runners.live.close_codes import (
-    FRAME_TOO_BIG,
-    INTERNAL_ERROR,
-    NO_LONGER_ALLOWED,
-    NOT_OUR_PROTOCOL,
-    NOT_SIGNED_IN,
-    OVERLOADED,
-    RECONNECT,
-    SILENT,
-    TOO_FAST,
-)
+from runners.live.close_codes import NO_LONGER_ALLOWED, NOT_SIGNED_IN, RECONNECT
 from runners.live.encoding.frames import Frames
-from runners.live.encoding.ids import RunnerIdError
 from runners.live.events import Event
-from runners.live.socket_writer import (
-    EXTENSION,
-    AsgiWriter,
-    SocketWriter,
-    do_nothing,
-    handle_none,
-)
+from runners.live.outbox import Outbox
 from runners.positions.track import Publisher
 from runners.positions.validation import FixError
-from runners.quotas import network_of
 from runners.recovery.backfill import read_again
 from runners.rights import access, token_lookup
 from runners.rights.access import AccessCheck, AccessDecision, Grant, Viewer
@@ -53,38 +33,26 @@ from runners.subscriptions.topic import TopicName
 from runners.units.clock import now_ms
 from runners.units.errors import CodedError
 
-logger = logging.getLogger(__name__)
-
-# How long the next messages of a socket wait after a refusal for their rate. Meanwhile
-# nothing is read from it: otherwise answering a flood takes a third of a core.
-PAUSE_S = 0.25
 # When a publisher may retry after the database was unavailable.
 STORE_RETRY_MS = 2_000
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+NO_CLIENT = NoClient()
 
 
 class Session:
-    """A client's open socket, in one of the dialects."""
+    """A client's open socket: who it is, and what it may see and publish."""
 
     def __init__(
-        self,
-        process: Process,
-        scope: Scope,
-        writer: SocketWriter,
-        dialect: Callable[[Session], Dialect],
+        self, process: Process, address: str, network: str, outbox: Outbox
     ) -> None:
         self.process = process
-        self.scope = scope
-        self.address = handshake.address(scope)
-        self.network = network_of(self.address)
+        self.address = address
+        self.network = network
         self.since = now_ms()
-        self.writer = writer
-        self._dialect: Dialect = dialect(self)
-        self.outbox = self._dialect.make_outbox(writer, process.hub)
-        self.followed = Followed(process, self.outbox)
+        self.client: Client = NO_CLIENT
+        self.dialect = ""
+        self.outbox = outbox
+        self.followed = Followed(process, outbox)
         self.viewer = Viewer()
         self.publisher: Publisher | None = None
         self.recheck_at = math.inf
@@ -92,140 +60,31 @@ class Session:
         self.tasks: set[asyncio.Task[None]] = set()
         # The counts that include this socket: of its user, token and links.
         self.socket_counts: list[tuple[str, int]] = []
-        self.rates = Rates(process, self.network, writer, self.outbox)
-        # Django's settings take longer to read than the rest of a check.
-        self._frame_limit: int = settings.SPECTATE_FRAME_LIMIT
-        self._silence_timer: asyncio.TimerHandle | None = None
-        self._handling = False
+        self.rates = Rates(process, network, outbox)
 
-    async def run(self, receive: Receive, send: Send) -> None:
-        """Serve a socket that has sent `websocket.connect`, until it closes."""
-        hub, monitor = self.process.hub, self.process.access_monitor
-        hub.sockets.add(self.outbox)
-        monitor.sockets.add(self)
-        try:
-            await self.connect(send)
-            # They would take 1 KiB for as long as the socket is open.
-            self.scope["headers"] = ()
-            self.writer.on_texts = self.receive_texts
-            while True:
-                message = await receive()
-                if self.rates.is_too_fast:
-                    self.rates.is_too_fast = False
-                    await asyncio.sleep(PAUSE_S)
-                if message["type"] == "websocket.disconnect":
-                    if message.get("flood"):
-                        self.process.admission.count_flood(self.network)
-                    self.writer.abandon()
-                    break
-                if (text := message.get("text")) is None:
-                    detail = "Send text frames with JSON."
-                    self.refuse_frame(NOT_OUR_PROTOCOL, "message.invalid", detail)
-                    continue
-                for each in (text, *self.writer.take_texts()):
-                    if (rest := self.receive(each)) is not None:
-                        await rest
-                if (rest := self._dialect.handled()) is not None:
-                    await rest
-        except Exception:
-            logger.exception("A websocket was closed after an error")
-            self.outbox.close(INTERNAL_ERROR)
-        finally:
-            self.disconnect()
+    def open(self, dialect: Dialect) -> None:
+        """Begin with a client whose socket is open, and speaks this dialect."""
+        self.client = dialect
+        self.dialect = dialect.name
+        self.process.hub.sockets.add(self.outbox)
+        self.process.access_monitor.sockets.add(self)
 
-    async def connect(self, send: Send) -> None:
-        await send(
-            {"type": "websocket.accept", "subprotocol": self._dialect.subprotocol}
-        )
-        self.await_message()
-        token = handshake.handshake_token(self.scope)
-        try:
-            if session := handshake.session_of(self.scope):
-                user = await database.read(token_lookup.user_of_session, session)
-                if user is not None:
-                    self.viewer = Viewer(user=user, session=session)
-                    self.count_socket("user", user, settings.SPECTATE_SOCKETS_A_VIEWER)
-            if token is not None:
-                await self.authenticate(token)
-        except database.DatabaseUnavailable:
-            self.send_store_unavailable()
-            self.outbox.close(OVERLOADED)
-        except CodedError as error:
-            self.send_error(error)
-            self.outbox.close(
-                TOO_FAST if error.code == "socket.limit" else NOT_SIGNED_IN
-            )
-        self._dialect.connected()
+    def close(self) -> None:
+        """End all subscriptions and tasks.
 
-    def receive(self, text: str) -> Awaitable[None] | None:
-        """Handle a message, or return what handles it."""
-        if len(text) > self._frame_limit:
-            self.refuse_frame(
-                FRAME_TOO_BIG,
-                "message.too_big",
-                f"A frame may have at most {self._frame_limit:,} bytes.",
-            )
-            return None
-        command: Any = None
-        try:
-            command = self._dialect.parse(text)
-            rest = self._dialect.handle(command)
-        except Exception as error:
-            self.report(error, command)
-            return None
-        if rest is not None:
-            return self._finish(rest, command)
-        if self._silence_timer is not None:
-            self.protocol_confirmed()
-        return None
+        Errors of messages that are still queued come later, and are not sent.
+        """
+        for task in self.tasks:
+            task.cancel()
+        self.followed.clear()
+        self.client = NO_CLIENT
+        self.process.hub.sockets.discard(self.outbox)
+        self.process.access_monitor.sockets.discard(self)
+        self.process.access_monitor.release_sockets(self.socket_counts)
 
-    def receive_texts(self, texts: Sequence[str]) -> int:
-        """Handle messages up to one that has to wait; return their number."""
-        handled = 0
-        for text in texts:
-            if (
-                self.rates.is_too_fast
-                or len(text) > self._frame_limit
-                or not self._dialect.handle_text(text)
-            ):
-                break
-            handled += 1
-        if handled and self._silence_timer is not None:
-            self.protocol_confirmed()
-        return handled
-
-    async def _finish(self, rest: Awaitable[None], command: Any) -> None:
-        self._handling = True
-        try:
-            await rest
-        except Exception as error:
-            self.report(error, command)
-        else:
-            self.protocol_confirmed()
-        finally:
-            self._handling = False
-
-    def report(self, error: Exception, command: Any) -> None:
-        """Send an error of a message to its sender only."""
-        if isinstance(error, FixError):
-            self.refuse_fix(error, command)
-        elif isinstance(error, CodedError):
-            self.send_error(error, command)
-        elif isinstance(error, RunnerIdError):
-            self.send_error(CodedError("runner.invalid", str(error)), command)
-        elif isinstance(error, database.DatabaseUnavailable):
-            # The message was valid, so a client that waits for the database is not
-            # silent.
-            self.protocol_confirmed()
-            self.send_store_unavailable(command)
-        else:
-            logger.error("A websocket message could not be handled", exc_info=error)
-            self.send_error(failed(), command)
-
-    def refuse_frame(self, close_code: int, code: str, detail: str) -> None:
-        """Close the socket for a frame that no client of ours sends."""
-        self.send_error(CodedError(code, detail))
-        self.outbox.close(close_code)
+    def send_error(self, error: CodedError, command: Any = None) -> None:
+        """Send an error, to this socket only."""
+        self.client.send_error(error, command)
 
     def parse(self, text: str) -> dict[str, Any]:
         """Parse a JSON object; raises `CodedError`."""
@@ -239,25 +98,14 @@ class Session:
             raise CodedError("message.invalid", "Send a JSON object.")
         return command
 
-    def disconnect(self) -> None:
-        """End all subscriptions and tasks, also after a handshake that failed."""
-        self.protocol_confirmed()
-        for task in self.tasks:
-            task.cancel()
-        self.followed.clear()
-        self._dialect.closed()
-        # Reference cycles of the session.
-        self._dialect = Ended()
-        self.writer.on_drained, self.writer.on_texts = do_nothing, handle_none
-        self.process.hub.sockets.discard(self.outbox)
-        self.process.access_monitor.sockets.discard(self)
-        self.process.access_monitor.release_sockets(self.socket_counts)
-
-    def send_error(self, error: CodedError, command: Any = None) -> None:
-        """Send an error, to this socket only."""
-        self._dialect.send_error(error, command)
-
     # -- rights
+
+    async def sign_in(self, session: str) -> None:
+        """Set the user of a browser's session as the viewer; raises `CodedError`."""
+        user = await database.read(token_lookup.user_of_session, session)
+        if user is not None:
+            self.viewer = Viewer(user=user, session=session)
+            self.count_socket("user", user, settings.SPECTATE_SOCKETS_A_VIEWER)
 
     async def authenticate(self, token: str) -> None:
         """Set the runner of a token as the publisher; raises `CodedError`."""
@@ -275,8 +123,7 @@ class Session:
         self.viewer = replace(self.viewer, token=bearer.token)
         self.recheck_at = min(self.recheck_at, access.earliest([bearer.until]))
         self.recheck_if_changed(generation)
-        self.protocol_confirmed()
-        self._dialect.authenticated(bearer.publisher)
+        self.client.authenticated(bearer.publisher)
 
     def count_socket(self, kind: str, key: int, limit: int) -> None:
         """Count this socket against a limit; raises `CodedError`."""
@@ -341,7 +188,7 @@ class Session:
         self.viewer = replace(self.viewer, links=links)
         for pk, reason in decision.lost.items():
             for code in followed.remove_runners({pk}):
-                self._dialect.send_access(reason, runner=code)
+                self.client.send_access(reason, runner=code)
         for race, reason in decision.lost_races.items():
             self._drop([each for each in followed.topics if each.race == race], reason)
         for link, reason in decision.lost_links.items():
@@ -357,11 +204,11 @@ class Session:
     def _drop(self, topic_names: Collection[TopicName], reason: str) -> None:
         self.followed.remove_topics(topic_names)
         for topic_name in topic_names:
-            self._dialect.send_access(reason, race=topic_name.slug)
+            self.client.send_access(reason, race=topic_name.slug)
 
     async def _resume_private(self, since: int) -> None:
         await self.followed.resume_private()
-        self._dialect.resumed(set(self.followed.personal), since)
+        self.client.resumed(set(self.followed.personal), since)
 
     def withhold_private(self) -> None:
         """Stop sending runners who are not visible to everybody."""
@@ -377,7 +224,7 @@ class Session:
 
     def end(self, code: str, detail: str, close_code: int) -> None:
         """Close a socket that has lost its rights, after sending an error."""
-        self._dialect.ended(code, detail)
+        self.client.ended(code, detail)
         self.followed.remove_topics(list(self.followed.topics))
         self.followed.remove_runners(set(self.followed.runners.values()))
         self.publisher = None
@@ -385,10 +232,6 @@ class Session:
         self.outbox.close(close_code)
 
     # -- the operator's view
-
-    @property
-    def dialect(self) -> str:
-        return self._dialect.name
 
     @property
     def topic_names(self) -> Collection[TopicName]:
@@ -455,25 +298,6 @@ class Session:
 
         self.start(read_and_send())
 
-    def await_message(self) -> None:
-        """Close the socket if the client sends no valid message in time."""
-        self._silence_timer = self.process.hub.loop.call_later(
-            settings.SPECTATE_FIRST_MESSAGE, self._close_silent
-        )
-
-    def _close_silent(self) -> None:
-        if self._handling:
-            # The client has sent a message. In a crowd, a follow takes some time.
-            self.await_message()
-        else:
-            self.outbox.close(SILENT)
-
-    def protocol_confirmed(self) -> None:
-        """Record that the client has sent a valid message and may be silent now."""
-        if self._silence_timer is not None:
-            self._silence_timer.cancel()
-            self._silence_timer = None
-
     def send_store_unavailable(self, command: Any = None) -> None:
         self.send_error(
             CodedError(
@@ -490,9 +314,3 @@ def failed() -> CodedError:
     return CodedError(
         "server.error", "The server failed to handle this. Nothing was changed."
     )
-
-
-def writer_of(scope: dict[str, Any], send: Send) -> SocketWriter:
-    """Take a socket's writer out of its scope: the server's own, if it offers one."""
-    extension: SocketWriter | None = scope.get("extensions", {}).pop(EXTENSION, None)
-    return AsgiWriter(send) if extension is None else extension

@@ -27,10 +27,8 @@ from runners.live.encoding.messages import (
     Welcome,
     message_frame,
 )
-from runners.live.hub import Hub
 from runners.live.outbox import TypedOutbox
 from runners.live.own_cheers import OwnCheers
-from runners.live.socket_writer import SocketWriter
 from runners.positions.rate_limits import Bucket
 from runners.positions.track import Publisher
 from runners.units.clock import now_ms
@@ -42,19 +40,18 @@ class Typed(Dialect):
 
     name = "v1"
     subprotocol = typed_dialect.SUBPROTOCOL
-    outbox: TypedOutbox
 
     def __init__(
-        self, commands: Mapping[type[Message], Command], session: Session
+        self,
+        commands: Mapping[type[Message], Command],
+        session: Session,
+        outbox: TypedOutbox,
     ) -> None:
         self.commands = commands
         self.session = session
+        self.outbox = outbox
         self._own_cheers: OwnCheers | None = None
         self._buckets: dict[str, Bucket] = {}
-
-    def make_outbox(self, writer: SocketWriter, hub: Hub) -> TypedOutbox:
-        self.outbox = TypedOutbox(writer, hub)
-        return self.outbox
 
     def parse(self, text: str) -> Message:
         try:

@@ -20,7 +20,7 @@ from channels.db import database_sync_to_async
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from runners.consumers import rates, session, speak
+from runners.consumers import message_loop, rates, speak
 from runners.live.close_codes import TOO_FAST
 from runners.live.socket_writer import EXTENSION, FLOOD
 from runners.positions import rate_limits
@@ -253,7 +253,7 @@ async def test_nothing_is_read_for_a_while_after_a_refusal(
         return messages.pop(0) if messages else {"type": "websocket.disconnect"}
 
     await speak(websocket_scope(writer), receive, AsyncMock())
-    assert pauses.count(session.PAUSE_S) == 3
+    assert pauses.count(message_loop.PAUSE_S) == 3
 
 
 async def codes_answered(address: str, *messages: dict[str, Any]) -> Counter[str]:
@@ -367,7 +367,7 @@ async def test_positions_of_2015_wait_after_a_refusal(
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
-        await real_sleep(0 if seconds == session.PAUSE_S else seconds)
+        await real_sleep(0 if seconds == message_loop.PAUSE_S else seconds)
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
     process.publish_limits.rate, process.publish_limits.burst = 0.001, 2.0
@@ -393,4 +393,4 @@ async def test_positions_of_2015_wait_after_a_refusal(
     messages.put_nowait({"type": "websocket.receive", "text": position})
     messages.put_nowait({"type": "websocket.disconnect"})
     await within(speaking)
-    assert pauses.count(session.PAUSE_S) == 2
+    assert pauses.count(message_loop.PAUSE_S) == 2
