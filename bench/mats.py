@@ -110,17 +110,18 @@ def true_run(
     mats: Floats,
     times: Floats,
     places: list[tuple[float, float]],
+    line: Floats,
     seed: int,
     fault: str,
 ) -> TrueRun:
-    """Run with the given splits. If by car, the phone is driven from a place on."""
+    """Run with the given splits. If by car, the phone is driven from a place on.
+
+    `line` has the distances of the places along the course.
+    """
     from bench.truth.runs import AFTER_S, BEFORE_S, TrueRun, drive
     from runners.races.arrival.backtest import run_between
 
     random = Random(seed)
-    steps = np.hypot(*np.diff(np.array(places), axis=0).T)
-    line = np.append(0.0, np.cumsum(steps))
-    line *= mats[-1] / line[-1]
     run = run_between(mats, times, WOBBLE, np.random.default_rng(seed))
     seconds = np.arange(-BEFORE_S, times[-1] + AFTER_S)
     distances = np.interp(seconds, run.times, run.distances)
@@ -152,6 +153,7 @@ def carriers_of(
     options: argparse.Namespace,
 ) -> list[Carrier]:
     """Return the runners with phones, the first of which have a fault."""
+    from bench.truth.courses import course_of
     from bench.truth.runs import GUN_MS, record
     from runners.models import Entry
     from runners.positions.fix import Fix
@@ -160,6 +162,7 @@ def carriers_of(
 
     entries = list(Entry.objects.filter(race=race).select_related("runner"))
     entries.sort(key=lambda entry: int(entry.runner.code.removeprefix("sim-")))
+    line = np.array(course_of(places).distances)
     found = []
     for number, entry in enumerate(entries):
         fault = "swap" if number < options.swaps else ""
@@ -167,7 +170,7 @@ def carriers_of(
             fault = "car"
         begin = round(START_TAKES_S * number / len(entries), 3)
         times = results.times[number]
-        truth = true_run(results.distances, times, places, number, fault)
+        truth = true_run(results.distances, times, places, line, number, fault)
         dice = Random(f"{options.seed} {number}")
         recording = record(truth, places, options.every, "judging", dice)
         shift = milliseconds(race.start) - GUN_MS + round(begin * 1000)

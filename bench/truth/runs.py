@@ -81,21 +81,16 @@ def run_of(
     random: Random,
     event: str,
     *,
-    line: Floats | None = None,
     after_s: int = AFTER_S,
 ) -> TrueRun:
-    """Run a course. `event` is a fault at a random place, "car", or one of PEOPLE.
+    """Run a course, whose points are the places.
 
-    `line` has the distances of the places, which are measured on a plane otherwise.
+    `event` is a fault at a random place, "car", or one of PEOPLE.
     """
     run = TrueRun(event)
     pace = random.uniform(1.1, 1.7) if event == "walks" else random.uniform(2.0, 4.5)
     run.pace = pace
-    scale = course.distances[-1]
-    if line is None:
-        steps = np.hypot(*np.diff(np.array(places), axis=0).T)
-        line = np.array([0.0, *np.cumsum(steps)])
-        line *= scale / line[-1]
+    scale, line = course.length, np.array(course.distances)
     xs, ys = np.array(places).T
 
     def point(distance: float) -> Place:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
-import numpy as np
-
 from bench.truth.courses import (
     LAPS,
     REAL_COURSES,
@@ -50,8 +48,7 @@ def sample(kind: str, seed: int, every: int | None = None) -> Sample:
     origin = random.uniform(-55, 60), random.uniform(-180, 180)
     places = (SHORT_COURSES | REAL_COURSES)[kind](random)
     course = course_of(places, origin)
-    line = np.array(course.distances)
-    run = run_of(places, course, random, "none", line=line, after_s=AFTER_S)
+    run = run_of(places, course, random, "none", after_s=AFTER_S)
     run.origin = origin
     longest = min(SILENT_S, course.length / LAPS.get(kind, 1.0) / 2 / run.pace)
     recording = record(
