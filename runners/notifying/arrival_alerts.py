@@ -23,7 +23,7 @@ from runners.models import (
 from runners.models.news import Kind
 from runners.quotas import over_quota
 from runners.races.arrival.eta import arrivals
-from runners.races.race_data import ground_of, rows_of, samples_of
+from runners.races.race_data import ground_of, known_of, rows_of, samples_of
 from runners.units.errors import CodedError
 
 # How long before a pass a follower is notified.
@@ -137,13 +137,7 @@ def _expected(race: Race, now: datetime) -> dict[tuple[int, float], float]:
         (row.entry, found.distance): found.at
         for row in rows
         for found in arrivals(
-            distances[row.runner],
-            samples[row.runner],
-            ground.slopes,
-            now=now.timestamp(),
-            prior=ground.prior,
-            last_fix_at=row.last_fix_at,
-            status=row.status,
+            distances[row.runner], known_of(row, samples[row.runner], ground, now)
         )
         if found.status == "expected" and found.at is not None
     }

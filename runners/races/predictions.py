@@ -19,7 +19,7 @@ from django.utils import timezone
 from runners.models import Entry, Race
 from runners.races.arrival.eta import Arrival, arrivals, probable_place
 from runners.races.arrival.ranges import Curve, Passed, is_predictable
-from runners.races.race_data import Ground, results_of, rows_of, samples_of
+from runners.races.race_data import Ground, known_of, results_of, rows_of, samples_of
 from runners.races.standings import Row
 
 Answer = dict[str, Any]
@@ -45,20 +45,11 @@ class Prediction:
         ground: Ground,
         now: datetime,
     ) -> None:
-        assert ground.slopes is not None
         self.read_at = time.monotonic()
         self._row = row
-        self._samples = samples
         self._ground = ground
-        self._slopes = ground.slopes
         self._now = now
-        self._given: dict[str, Any] = {
-            "now": now.timestamp(),
-            "prior": ground.prior,
-            "last_fix_at": row.last_fix_at,
-            "status": row.status,
-            "curve": curve,
-        }
+        self._known = known_of(row, samples, ground, now, curve)
         self._about = self._describe()
         self._answers: dict[tuple[float, ...], orjson.Fragment] = {}
 
@@ -71,8 +62,8 @@ class Prediction:
         if row.last_fix_at != self._row.last_fix_at:
             return None
         results = set(results_of(row))
-        samples = [s for s in self._samples if s.time >= begin or s in results]
-        if row is self._row and len(samples) == len(self._samples):
+        samples = [s for s in self._known.samples if s.time >= begin or s in results]
+        if row is self._row and len(samples) == len(self._known.samples):
             return self
         (prediction,) = _predictions([(row, samples)], self._ground, self._now)
         return prediction
@@ -81,7 +72,7 @@ class Prediction:
         """Return the runner's part of an answer, for the passes of a place."""
         answer = self._answers.get(passes)
         if answer is None:
-            found = arrivals(passes, self._samples, self._slopes, **self._given)
+            found = arrivals(passes, self._known)
             body = orjson.dumps(self._about | {"passes": _said(found)})
             if len(self._answers) >= ANSWERS_KEPT:
                 self._answers.clear()
@@ -90,7 +81,7 @@ class Prediction:
 
     def _describe(self) -> Answer:
         row = self._row
-        place = probable_place(self._samples, self._slopes, **self._given)
+        place = probable_place(self._known)
         return {
             "runner": row.code,
             "name": row.name,

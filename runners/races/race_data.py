@@ -13,8 +13,9 @@ from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from runners.models import Entry, LatestPosition, Position, Race, Split
+from runners.races.arrival.eta import Known
 from runners.races.arrival.pacing import Prior, shipped
-from runners.races.arrival.ranges import RECENT_S, Passed
+from runners.races.arrival.ranges import RECENT_S, Curve, Passed
 from runners.races.arrival.slopes import Slopes
 from runners.races.course import Course
 from runners.races.progress import State
@@ -79,6 +80,26 @@ def _kept_ground(race: int, changed_at: datetime, stops: tuple[Stop, ...]) -> Gr
     marks = [Mark(stop.pk, stop.distance, stop.kind) for stop in stops]
     passes = {(p.mark, p.pass_number): p.distance for p in passes_of(course, marks)}
     return Ground(stops, passes, course, Slopes(course), prior)
+
+
+def known_of(
+    row: Row,
+    samples: Sequence[Passed],
+    ground: Ground,
+    now: datetime,
+    curve: Curve | None = None,
+) -> Known:
+    """Return what is known of an entry at a time; the race has a course."""
+    assert ground.slopes is not None
+    return Known(
+        samples,
+        ground.slopes,
+        ground.prior,
+        now.timestamp(),
+        row.last_fix_at,
+        row.status,
+        curve,
+    )
 
 
 def prior_of(race: Race) -> Prior:

@@ -10,6 +10,7 @@ from bench.arrival import steady_ratio
 from runners.races.arrival import ranges
 from runners.races.arrival.eta import (
     Arrival,
+    Known,
     Probable,
     arrivals,
     latest_arrival,
@@ -48,11 +49,15 @@ FLAT = Slopes(straight(42_195))
 SHORT = Slopes(straight(20_000))
 
 
+def known(samples: list[Passed], slopes: Slopes, now: float, **given: Any) -> Known:
+    return Known(samples, slopes, shipped(), now, **given)
+
+
 def one(
     place: float, samples: list[Passed], slopes: Slopes = FLAT, **given: Any
 ) -> Arrival:
-    now = samples[-1].time if samples else 0.0
-    (found,) = arrivals([place], samples, slopes, **({"now": now} | given))
+    given = {"now": samples[-1].time if samples else 0.0} | given
+    (found,) = arrivals([place], known(samples, slopes, **given))
     return found
 
 
@@ -116,7 +121,7 @@ def test_a_climb_ahead_delays_the_arrival() -> None:
     marks = np.arange(0, 20_001, 500.0)
     truth = PACE * (marks + slopes.extra(marks))
     samples = [Passed(*both) for both in zip(truth[:21], marks[:21], strict=True)]
-    top, end = arrivals([12_500, 15_000], samples, slopes, now=float(truth[20]))
+    top, end = arrivals([12_500, 15_000], known(samples, slopes, float(truth[20])))
     assert top.at and end.at
     assert top.at == pytest.approx(truth[25], rel=0.01)
     assert end.at == pytest.approx(truth[30], rel=0.01)
@@ -196,7 +201,8 @@ def test_a_silent_runner_is_probably_where_the_pace_leads() -> None:
     samples = even(10_000)
 
     def at(silence: float, **given: Any) -> Probable | None:
-        return probable_place(samples, SHORT, now=samples[-1].time + silence, **given)
+        now = samples[-1].time + silence
+        return probable_place(known(samples, SHORT, now, **given))
 
     soon, later = at(180.0), at(1_200.0)
     assert soon and later
@@ -213,11 +219,11 @@ def test_a_silent_runner_is_probably_where_the_pace_leads() -> None:
     assert at(180.0, status="finished") is None
     # The phone sends, from off the course.
     assert at(180.0, last_fix_at=samples[-1].time + 170.0) is None
-    assert probable_place(even(1_000), SHORT, now=600.0) is None
+    assert probable_place(known(even(1_000), SHORT, 600.0)) is None
 
 
 def test_each_pass_has_a_separate_arrival() -> None:
-    found = arrivals([5_500, 18_500], even(10_000), SHORT, now=3_000)
+    found = arrivals([5_500, 18_500], known(even(10_000), SHORT, 3_000))
     assert [(a.pass_number, a.status) for a in found] == [
         (1, "passed"),
         (2, "expected"),
@@ -235,7 +241,7 @@ def test_a_finisher_who_stands_at_the_line_passed_it_once() -> None:
 
 
 def test_a_dropped_out_runner_keeps_their_passed_checkpoints() -> None:
-    found = arrivals([5_000, 20_000], even(10_000), FLAT, now=9_000, status="dnf")
+    found = arrivals([5_000, 20_000], known(even(10_000), FLAT, 9_000, status="dnf"))
     assert [a.status for a in found] == ["passed", "dnf"]
 
 
@@ -297,6 +303,6 @@ def test_random_samples_give_finite_times() -> None:
                 strict=True,
             )
         ]
-        for found in arrivals([100, 21_000, 42_195], samples, FLAT, now=9_000):
+        for found in arrivals([100, 21_000, 42_195], known(samples, FLAT, 9_000)):
             for value in (found.at, found.earliest, found.latest):
                 assert value is None or math.isfinite(value)

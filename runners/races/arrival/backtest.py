@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from runners.races.arrival.eta import arrivals
-from runners.races.arrival.pacing import Prior
+from runners.races.arrival.eta import Known, arrivals
+from runners.races.arrival.pacing import Prior, shipped
 from runners.races.arrival.ranges import RECENT_S, Passed
 from runners.races.arrival.results import Results
 from runners.races.arrival.slopes import Slopes
@@ -146,6 +146,7 @@ def play(
     respond `too_early`.
     """
     chosen = range(len(results.times)) if rows is None else rows
+    prior = prior or shipped()
     for n in chosen:
         row, times = int(results.rows[n]), results.times[n]
         there = ~np.isnan(times)
@@ -163,15 +164,15 @@ def _answers(
     mats: Floats,
     here: float,
     slopes: Slopes,
-    prior: Prior | None,
+    prior: Prior,
 ) -> Iterator[Answer]:
     now = run.time_at(here)
     ahead = mats[mats > here].tolist()
     pace = now / here
     back = min(here, RECENT_LENGTH_M)
     recent = (now - run.time_at(here - back)) / back
-    found = arrivals(ahead, samples_at(run, mats, here), slopes, now=now, prior=prior)
-    for place, arrival in zip(ahead, found, strict=True):
+    known = Known(samples_at(run, mats, here), slopes, prior, now)
+    for place, arrival in zip(ahead, arrivals(ahead, known), strict=True):
         if arrival.at is None or arrival.earliest is None or arrival.latest is None:
             continue
         yield Answer(

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from runners.races.arrival.pacing import Prior, shipped
+from runners.races.arrival.pacing import Prior
 from runners.races.arrival.ranges import (
     Curve,
     Passed,
@@ -71,6 +71,23 @@ class Arrival:
     latest: float | None = None
 
 
+class Known(NamedTuple):
+    """What is known of a runner at a time: `now`.
+
+    `samples`: passed places, oldest first, the first is the start. `last_fix_at`: time
+    of the phone's last fix. `status`: that of the entry. `curve`: computed from the
+    same samples, for many places; without it ranges are computed when they are needed.
+    """
+
+    samples: Sequence[Passed]
+    slopes: Slopes
+    prior: Prior
+    now: float
+    last_fix_at: float | None = None
+    status: str = "started"
+    curve: Curve | None = None
+
+
 class Probable(NamedTuple):
     """Where a silent runner is: the middle and the ends of the range in metres."""
 
@@ -79,29 +96,15 @@ class Probable(NamedTuple):
     farthest: float
 
 
-def arrivals(
-    passes: Sequence[float],
-    samples: Sequence[Passed],
-    slopes: Slopes,
-    *,
-    now: float,
-    prior: Prior | None = None,
-    last_fix_at: float | None = None,
-    status: str = "started",
-    curve: Curve | None = None,
-) -> list[Arrival]:
+def arrivals(passes: Sequence[float], known: Known) -> list[Arrival]:
     """Return the arrival of a runner for each pass of a place.
-
-    `samples`: passed places, oldest first, the first is the start. `prior`: learned
-    coefficients, by default the shipped ones. `last_fix_at`: time of the phone's last
-    fix. `status`: that of the entry. `curve`: computed from the same samples, for many
-    places; without it the ranges of these passes are computed.
 
     If the last position comes from a mat, the status is "expected" until the range
     ends, then "silent".
     """
-    known = forward(samples)
-    here = known[-1] if known else None
+    samples, slopes, prior, now, last_fix_at, status, curve = known
+    advancing = forward(samples)
+    here = advancing[-1] if advancing else None
     is_old = here is not None and now - here.time > SILENT_AFTER_S
     # A mat has seen the runner after the phone, if there is one.
     by_mat = here is not None and (last_fix_at is None or here.time > last_fix_at)
@@ -114,14 +117,12 @@ def arrivals(
     elif is_old and not by_mat:
         lost = last_fix_at is None or now - last_fix_at > SILENT_AFTER_S
         why_not = "silent" if lost else "off_course"
-    elif is_early(known):
+    elif is_early(advancing):
         why_not = "too_early"
     ranges: dict[float, Range] = {}
     if ahead and not why_not:
         ranges = (
-            curve.ranges(ahead)
-            if curve
-            else ranges_of(ahead, known, slopes, prior or shipped())
+            curve.ranges(ahead) if curve else ranges_of(ahead, advancing, slopes, prior)
         )
     found = []
     for number, distance in enumerate(passes, start=1):
@@ -139,30 +140,22 @@ def arrivals(
     return found
 
 
-def probable_place(
-    samples: Sequence[Passed],
-    slopes: Slopes,
-    *,
-    now: float,
-    prior: Prior | None = None,
-    last_fix_at: float | None = None,
-    status: str = "started",
-    curve: Curve | None = None,
-) -> Probable | None:
+def probable_place(known: Known) -> Probable | None:
     """Return where a silent runner probably is, or None if that is unknown.
 
     This is the inverse of `arrivals`: the runner is at the near end of the range if
     they arrive at the latest time everywhere, and at the far end if at the earliest.
     """
-    known = forward(samples)
-    if status != "started" or len(known) < 2 or is_early(known):
+    samples, slopes, prior, now, last_fix_at, status, curve = known
+    advancing = forward(samples)
+    if status != "started" or len(advancing) < 2 or is_early(advancing):
         return None
-    here = known[-1]
+    here = advancing[-1]
     silence = now - max(here.time, last_fix_at or here.time)
     if silence < PROBABLE_FROM_S or now - here.time > PROBABLE_TO_S:
         return None
     if curve is None:
-        (curve,) = Curve.of_many([samples], slopes, prior or shipped())
+        (curve,) = Curve.of_many([samples], slopes, prior)
     far, middle, near = (
         float(np.interp(now, times, curve.distances)) for times in curve.times
     )
