@@ -111,7 +111,7 @@ class SharedSnapshot:
     def __init__(self, bodies: asyncio.Task[list[bytes]], at: float) -> None:
         self.bodies = bodies
         self.at = at
-        self.readers: list[TypedOutbox] = []
+        self.readers: set[TypedOutbox] = set()
 
 
 class Topic:
@@ -169,7 +169,7 @@ class Topic:
 
     async def change_tick(self, outbox: TypedOutbox) -> None:
         """Move a socket to the audience of its new tick."""
-        self.leave(outbox)
+        self._remove(outbox)
         await self.join(outbox)
 
     def change_blockers(self, outbox: TypedOutbox, before: Blockers) -> None:
@@ -177,7 +177,7 @@ class Topic:
 
         Sends the differences.
         """
-        if not self.leave(outbox):
+        if not self._remove(outbox):
             return
         now = self.blockers[outbox]
         for pk in self.items.keys() & (now - before):
@@ -189,8 +189,15 @@ class Topic:
         # Sends what the previous audience had queued for the socket.
         self._backfill_later(list(self.items), now_ms(), {outbox: now})
 
-    def leave(self, outbox: TypedOutbox) -> bool:
-        """Remove a socket from the topic; return whether it followed it."""
+    def leave(self, outbox: TypedOutbox) -> None:
+        """Remove a socket from the topic."""
+        self._remove(outbox)
+        # Otherwise visitors who leave at once stay in memory until the backfill.
+        for shared in self._snapshots.values():
+            shared.readers.discard(outbox)
+
+    def _remove(self, outbox: TypedOutbox) -> bool:
+        """Remove a socket from its audience; return whether it had one."""
         was_member = False
         for key, audience in list(self.audiences.items()):
             if outbox in audience.members:
@@ -227,7 +234,7 @@ class Topic:
             )
             shared = self._snapshots[blockers] = SharedSnapshot(bodies, now)
             self._start(self._backfill_readers(now_ms(), shared))
-        shared.readers.append(outbox)
+        shared.readers.add(outbox)
         return await asyncio.shield(shared.bodies)
 
     async def _backfill_readers(self, read_at: int, shared: SharedSnapshot) -> None:

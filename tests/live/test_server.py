@@ -31,6 +31,7 @@ from runners.live.server import INBOX_LIMIT, SLICE_BYTES, FrameProtocol
 from runners.live.socket_writer import FLOOD
 from runners.serving.http import BoundedHttp
 from runners.serving.process import Process
+from runners.subscriptions import topic
 from tests.clients import seed_client
 from tests.servers import Server
 from tests.waiting import eventually, within
@@ -215,13 +216,16 @@ async def test_a_websocket_leaves_no_cycle_of_its_http_connection(more: bytes) -
 
 
 async def test_a_visitor_who_vanishes_is_freed_without_a_collection(
-    process: Process,
+    process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transport, state = connect(speak, HANDSHAKE.replace(b"?token=a%20b", b"") + b"\r\n")
-    await eventually(lambda: b"welcome" in transport.written)
+    # Longer than this test waits, and the other one stays: the snapshot is kept.
+    monkeypatch.setattr(topic, "SNAPSHOT_MAX_AGE_S", 3_600)
+    other = await follow_public()
+    stays = set(process.access_monitor.sockets)
+    transport = await follow_public()
     gc.disable()
     try:
-        (session,) = process.access_monitor.sockets
+        (session,) = process.access_monitor.sockets - stays
         left: list[weakref.ref[Any]] = [
             weakref.ref(transport.protocol),
             weakref.ref(session),
@@ -229,10 +233,21 @@ async def test_a_visitor_who_vanishes_is_freed_without_a_collection(
         del session
         transport.protocol.connection_lost(ConnectionResetError())
         del transport.protocol
-        await asyncio.gather(*state.tasks)
         await eventually(lambda: [each() for each in left] == [None, None])
     finally:
         gc.enable()
+    other.protocol.connection_lost(None)
+
+
+async def follow_public() -> Transport:
+    """Connect, and wait for the snapshot of everybody public."""
+    request = HANDSHAKE.replace(b"?token=a%20b", b"") + b"\r\n"
+    transport, _ = connect(speak, request)
+    await eventually(lambda: b"welcome" in transport.written)
+    assert isinstance(transport.protocol, FrameProtocol)
+    transport.protocol.data_received(frame(b'{"type":"follow","public":true}'))
+    await eventually(lambda: b"snapshot" in transport.written)
+    return transport
 
 
 async def shake_hands(request: bytes) -> tuple[dict[str, Any], set[bytes]]:
