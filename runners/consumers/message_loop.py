@@ -102,14 +102,20 @@ class MessageLoop:
             writer.on_drained, writer.on_texts = do_nothing, handle_none
 
     async def _connect(self, scope: dict[str, Any], send: Send) -> None:
+        session = self._session
+        key, token = handshake.session_of(scope), handshake.handshake_token(scope)
+        if anonymous := not key and token is None:
+            self._dialect.connected()
+            # Written with the response to the handshake.
+            session.outbox.flush_events()
         await send(
             {"type": "websocket.accept", "subprotocol": self._dialect.subprotocol}
         )
         self._await_message()
-        session = self._session
-        token = handshake.handshake_token(scope)
+        if anonymous:
+            return
         try:
-            if key := handshake.session_of(scope):
+            if key:
                 await session.sign_in(key)
             if token is not None:
                 await session.authenticate(token)

@@ -91,7 +91,10 @@ class TransportWriter:
     def write(self, frames: Sequence[bytes]) -> None:
         protocol = self._protocol
         transport = protocol.transport
-        if not protocol.close_sent and not transport.is_closing():
+        if not protocol.handshake_complete:
+            # One system call for the response and the first frames.
+            protocol.first_frames += b"".join(frames)
+        elif not protocol.close_sent and not transport.is_closing():
             transport.write(b"".join(frames))
 
     def buffered(self) -> int:
@@ -191,6 +194,8 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         *("last_ping_rtt", "ping_sent_at"),
     )
     writer: TransportWriter
+    # Frames that were written before the handshake is accepted.
+    first_frames = b""
     # The key of a handshake that was not parsed by websockets.
     _key = b""
     _broken = False
@@ -268,6 +273,9 @@ class FrameProtocol(WebSocketsSansIOProtocol):
     async def send(self, message: ASGISendEvent) -> None:
         if message["type"] != "websocket.accept" or self.disconnected or not self._key:
             await super().send(message)
+            if self.handshake_complete and self.first_frames:
+                self.writer.write((self.first_frames,))
+                self.first_frames = b""
             # Otherwise uvicorn logs an error for each handshake refused by a response.
             self.handshake_complete |= self.close_sent
         elif not self.transport.is_closing():
@@ -290,8 +298,10 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         if subprotocol := message.get("subprotocol"):
             headers.append((b"Sec-WebSocket-Protocol", subprotocol.encode()))
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self.transport.write(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % lines)
-        self._key = b""
+        self.transport.write(
+            b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n%b" % (lines, self.first_frames)
+        )
+        self._key = self.first_frames = b""
         self.conn.state = State.OPEN
         self.handshake_complete = True
         super().start_keepalive()
