@@ -16,16 +16,20 @@ import re
 import socket
 from asyncio.transports import BaseTransport
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, WebSocketAcceptEvent
+from uvicorn.config import Config
 from uvicorn.protocols.utils import get_client_addr, get_path_with_query_string
 from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
 )
+from uvicorn.server import ServerState
 from websockets.frames import Frame
 from websockets.protocol import Protocol, State
+from websockets.server import ServerProtocol
 from websockets.speedups import apply_mask
 from websockets.streams import StreamReader
 from websockets.utils import accept_key
@@ -183,19 +187,30 @@ def usual_key(method: str, url: bytes, headers: Headers) -> bytes | None:
     return key if valid else None
 
 
+@lru_cache(1)
+def _constants(
+    config: Config, server_state: ServerState, loop: asyncio.AbstractEventLoop
+) -> list[tuple[str, Any]]:
+    """Return what uvicorn's constructor sets, without what may differ."""
+    made = WebSocketsSansIOProtocol(config, server_state, {}, loop)
+    own = {"app_state", "conn", "default_headers", "frames", "queue", "writable"}
+    return [each for each in vars(made).items() if each[0] not in own]
+
+
 class FrameProtocol(WebSocketsSansIOProtocol):
     """Uvicorn's protocol with the extension; a stalled peer cannot block it."""
 
     # With more than 30 other attributes, instances do not share the keys of their
     # `__dict__`: 1.3 KiB more per socket.
     __slots__ = (
-        *("close_sent", "conn", "disconnected", "frames", "loop", "queue"),
+        *("close_sent", "disconnected", "frames", "loop", "queue"),
         *("read_paused", "scope", "transport", "writable", "writer"),
         *("last_ping_rtt", "ping_sent_at"),
     )
     writer: TransportWriter
     # Frames that were written before the handshake is accepted.
     first_frames = b""
+    _conn: ServerProtocol | None = None
     # The key of a handshake that was not parsed by websockets.
     _key = b""
     _broken = False
@@ -209,10 +224,32 @@ class FrameProtocol(WebSocketsSansIOProtocol):
     _parser_waits = False
     _abort_timer: asyncio.TimerHandle | None = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, config: Config, server_state: ServerState, app_state: dict[str, Any]
+    ) -> None:
+        # Not by uvicorn's constructor, which makes a queue, an event and a parser for
+        # each socket. A visit uses none of them.
+        for name, value in _constants(config, server_state, asyncio.get_running_loop()):
+            setattr(self, name, value)
+        self.app_state = app_state
+        self.default_headers = server_state.default_headers
+        self.frames = []
         self.queue: Any = Inbox()
         self.writable = NEVER_PAUSED
+
+    @property
+    def conn(self) -> ServerProtocol:  # type: ignore[override]
+        """Websockets' parser, made for everything but usual handshakes and texts."""
+        if (conn := self._conn) is None:
+            conn = ServerProtocol(max_size=self.config.ws_max_size, logger=self.logger)
+            if self.handshake_initiated:
+                # As after a request that websockets has parsed.
+                conn.parser = Protocol.parse(conn)
+                next(conn.parser)
+            if self.handshake_complete:
+                conn.state = State.OPEN
+            self._conn = conn
+        return conn
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
@@ -234,9 +271,6 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         """
         self._key = key
         self.handshake_initiated = True
-        # From now on, as after a request that websockets has parsed.
-        self.conn.parser = Protocol.parse(self.conn)
-        next(self.conn.parser)
         raw_path, _, query = url.partition(b"?")
         offered = dict(headers).get(b"sec-websocket-protocol")
         self.scope = {
@@ -302,8 +336,9 @@ class FrameProtocol(WebSocketsSansIOProtocol):
             b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n%b" % (lines, self.first_frames)
         )
         self._key = self.first_frames = b""
-        self.conn.state = State.OPEN
-        self.handshake_complete = True
+        self.handshake_complete = self._parser_waits = True
+        if self._conn is not None:
+            self._conn.state = State.OPEN
         super().start_keepalive()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -312,7 +347,8 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
         # Reference cycles, which would wait for a full garbage collection: with 8,000
         # visitors one takes most of a second.
-        self.conn.parser.close()
+        if self._conn is not None:
+            self._conn.parser.close()
         del self.writer
 
     def pause_writing(self) -> None:
@@ -358,10 +394,10 @@ class FrameProtocol(WebSocketsSansIOProtocol):
 
     def _between_frames(self) -> bool:
         """Return whether websockets' parser waits for the first byte of a message."""
+        if self.close_sent or self._parser_waits:
+            return not self.close_sent
         conn = self.conn
-        if self.close_sent or conn.state is not State.OPEN:
-            return False
-        if not self._parser_waits and not conn.expect_continuation_frame:
+        if conn.state is State.OPEN and not conn.expect_continuation_frame:
             # The server's parser delegates to a common parser, and that to a reader.
             waiting_in: Any = conn.parser
             while (inner := waiting_in.gi_yieldfrom) is not None:
@@ -501,7 +537,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
 
     def close_with(self, code: int, reason: str) -> None:
         """Send a close frame after the written frames, without waiting for a flush."""
-        if self.conn.state is not State.OPEN or self.transport.is_closing():
+        if self.transport.is_closing() or self.conn.state is not State.OPEN:
             return
         disconnect = {"type": "websocket.disconnect", "code": code, "reason": reason}
         self.queue.put_nowait(disconnect | {"flood": reason == FLOOD})

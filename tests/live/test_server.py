@@ -191,6 +191,24 @@ def connect_to(config: Config, state: ServerState, request: bytes) -> Transport:
     return transport
 
 
+@pytest.mark.parametrize("more", [b"", b"X-Twice: 1\r\nX-Twice: 2\r\n"])
+async def test_responses_have_the_headers_of_their_time(more: bytes) -> None:
+    """Uvicorn replaces them each second."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+
+    config = Config(application, ws=FrameProtocol, ws_per_message_deflate=False)
+    config.load()
+    state = ServerState()
+    for time in (b"1", b"2"):
+        state.default_headers = [(b"x-time", time)]
+        transport = connect_to(config, state, HANDSHAKE + more + b"\r\n")
+        await asyncio.gather(*state.tasks)
+        assert b"\r\nx-time: %b\r\n" % time in transport.written.lower()
+        transport.protocol.connection_lost(None)
+
+
 async def test_sockets_share_the_keys_of_their_attributes() -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "websocket.accept"})
