@@ -55,12 +55,24 @@ class Session:
         self.followed = Followed(process, outbox)
         self.viewer = Viewer()
         self.publisher: Publisher | None = None
-        self.recheck_at = math.inf
+        self._recheck_at = math.inf
         # Tasks that run while messages are handled.
         self.tasks: set[asyncio.Task[None]] = set()
         # The counts that include this socket: of its user, token and links.
         self.socket_counts: list[tuple[str, int]] = []
         self.rates = Rates(process, network, outbox)
+
+    @property
+    def recheck_at(self) -> float:
+        return self._recheck_at
+
+    @recheck_at.setter
+    def recheck_at(self, at: float) -> None:
+        self._recheck_at = at
+        if at < math.inf:
+            self.process.access_monitor.expiring.add(self)
+        else:
+            self.process.access_monitor.expiring.discard(self)
 
     def open(self, dialect: Dialect) -> None:
         """Begin with a client whose socket is open, and speaks this dialect."""
@@ -80,6 +92,7 @@ class Session:
         self.client = NO_CLIENT
         self.process.hub.sockets.discard(self.outbox)
         self.process.access_monitor.sockets.discard(self)
+        self.process.access_monitor.expiring.discard(self)
         self.process.access_monitor.release_sockets(self.socket_counts)
 
     def send_error(self, error: CodedError, command: Any = None) -> None:

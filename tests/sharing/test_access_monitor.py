@@ -48,12 +48,14 @@ async def test_a_change_is_in_force_after_the_next_poll(monitor: AccessMonitor) 
         publisher=None,
         following={"bob": bob.pk},
         races=frozenset(),
-        recheck_at=math.inf,
     )
     socket.outbox.begins = {bob.pk: 0}
     monitor.sockets.add(socket)
+    # Without changes, a poll reads nothing of sockets whose rights have no end: a time
+    # cannot be compared with this mock's `recheck_at`.
     await monitor._poll()
     socket.apply_decision.assert_not_called()
+    socket.recheck_at = math.inf
     await database_sync_to_async(visibility_set)(runner=bob, visibility="private")
     await monitor._poll()
     ((_, decision), _) = socket.apply_decision.call_args
