@@ -66,7 +66,8 @@ async def _follow(
     grants, refused = await session.process.runner_reads.followable(
         session.viewer, chosen, create=settings.SPECTATE_OPEN
     )
-    session.rates.count_refused(len(refused))
+    if refused:
+        session.rates.count_refused(len(refused))
     async for code, reason in in_slices(refused.items()):
         refusal = CodedError(reason, _REFUSALS[reason], runner=code)
         session.send_error(refusal, command)
