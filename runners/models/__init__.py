@@ -1,11 +1,12 @@
 """The database: runners, followers, positions, races."""
 
 from runners.models.api_key import ApiKey
+from runners.models.entry import Entry, Split
 from runners.models.follow import Follow
 from runners.models.news import Alert, ArrivalAlert, Delivery, News, Subscription
 from runners.models.phone import Phone
 from runners.models.position import LatestPosition, Position
-from runners.models.race import Checkpoint, Entry, Race, Split, Wave
+from runners.models.race import Checkpoint, Race, Wave
 from runners.models.race_map import MapTile, RaceMap
 from runners.models.race_role import Invitation, RaceRole
 from runners.models.rights import RightsChange

@@ -12,7 +12,8 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from runners.models.race import Checkpoint, Entry
+from runners.models.entry import Entry
+from runners.models.race import Checkpoint
 from runners.models.runner import Runner
 from runners.models.share import ShareLink
 from runners.models.sos import Contact, Sos

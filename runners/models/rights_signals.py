@@ -13,9 +13,10 @@ from django.contrib.sessions.models import Session
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
 
+from runners.models.entry import Entry
 from runners.models.follow import Follow
 from runners.models.position import LatestPosition
-from runners.models.race import Checkpoint, Entry, Race, Wave
+from runners.models.race import Checkpoint, Race, Wave
 from runners.models.rights import RightsChange
 from runners.models.runner import Runner, RunnerToken
 from runners.models.share import Pause, ShareLink, Zone

@@ -5,7 +5,8 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
-from runners.models.race import Checkpoint, Entry, Race
+from runners.models.entry import Entry
+from runners.models.race import Checkpoint, Race
 
 
 class Station(models.Model):

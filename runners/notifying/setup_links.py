@@ -13,7 +13,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from runners.models import Entry, Phone, Race, Runner, RunnerToken, SuppressedAddress
-from runners.models.race import EntryQuerySet, setup_link_name
+from runners.models.entry import EntryQuerySet, setup_link_name
 from runners.notifying import mail
 from runners.notifying.mail import EmailConnection
 from runners.notifying.suppression import DAY_S, HOUR_S, MAX_BY_SERVER

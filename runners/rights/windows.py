@@ -11,7 +11,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from runners.models import Entry, Follow, Race, Runner, ShareLink
-from runners.models.race import LONG_AGO, NEVER, EntryQuerySet, RaceQuerySet
+from runners.models.entry import EntryQuerySet
+from runners.models.race import LONG_AGO, NEVER, RaceQuerySet
 from runners.models.runner import PUBLIC_HISTORY, RunnerQuerySet
 from runners.units.errors import CodedError
 

@@ -14,7 +14,7 @@ from django.views.decorators.debug import sensitive_variables
 from runners.admin.race_pages import permitted_race, race_page
 from runners.intake.setup import PHONE_APPS
 from runners.models import Entry, Race, RunnerToken
-from runners.models.race import EntryQuerySet
+from runners.models.entry import EntryQuerySet
 from runners.rights.roles import Action, runners_managed
 from runners.startlist.importing import without_phone
 

@@ -15,7 +15,7 @@ from tablib import Dataset
 
 from runners.admin.race_pages import permitted_race, race_page, race_table
 from runners.models import Entry, Race
-from runners.models.race import EntryQuerySet
+from runners.models.entry import EntryQuerySet
 from runners.notifying.mail import is_offered
 from runners.notifying.setup_links import (
     MAX_PER_TURN,
