@@ -50,10 +50,28 @@ def entry(park: Race, bob: Runner) -> Entry:
     return Entry.objects.create(race=park, runner=bob, bib="1")
 
 
+@pytest.fixture
+def url(entry: Entry) -> str:
+    return f"/admin/runners/race/{entry.race_id}/timing/"
+
+
 def store(race: Race, station: str, chip: str, minutes: float) -> None:
     time = race.start + timedelta(minutes=minutes)
     read = read_of(station, f"{station} {chip} {minutes}", chip, time)
     passings_store(race=race, source=Passing.Source.MYLAPS, reads=[read])
+
+
+def store_gunshots(race: Race, *seconds: float) -> None:
+    """Store markers at seconds after the start."""
+    markers = [
+        read_of(
+            *("Start", f"n=Gun {n}"),
+            time=race.start + timedelta(seconds=n),
+            is_marker=True,
+        )
+        for n in seconds
+    ]
+    passings_store(race=race, source=Passing.Source.MYLAPS, reads=markers)
 
 
 def pass_at_a_distance(entry: Entry, *fixes: tuple[int, float]) -> None:
@@ -108,7 +126,7 @@ def test_an_unknown_station_is_listed_until_it_has_a_checkpoint(
 
 
 def test_a_gunshot_is_proposed_as_the_start_of_the_race_and_its_wave(
-    office: Client, entry: Entry
+    office: Client, entry: Entry, url: str
 ) -> None:
     race = entry.race
     red = race.waves.create(name="Red", start=race.start)
@@ -117,17 +135,8 @@ def test_a_gunshot_is_proposed_as_the_start_of_the_race_and_its_wave(
     store(race, "1 km", "1", 20)
     # Those after the last start are newer.
     seconds = (-3_000, 2.5, 605, *range(3_000, 3_020))
-    markers = [
-        read_of(
-            *("Start", f"n=Gun {n}"),
-            time=race.start + timedelta(seconds=n),
-            is_marker=True,
-        )
-        for n in seconds
-    ]
-    passings_store(race=race, source=Passing.Source.MYLAPS, reads=markers)
-    page = f"/admin/runners/race/{race.pk}/timing/"
-    proposed = office.get(page).text
+    store_gunshots(race, *seconds)
+    proposed = office.get(url).text
     assert "n=Gun -3000" not in proposed and "n=Gun 3000" not in proposed
     assert f"{race.name} and Red started at" in proposed
     early, first, second = (
@@ -136,8 +145,8 @@ def test_a_gunshot_is_proposed_as_the_start_of_the_race_and_its_wave(
     )
 
     for marker in (first, second):
-        office.post(page, {"gunshot": marker})
-    answer = office.post(page, {"gunshot": early}, follow=True)
+        office.post(url, {"gunshot": marker})
+    answer = office.post(url, {"gunshot": early}, follow=True)
     assert "nothing was changed" in answer.text
 
     begins = race.start
@@ -147,42 +156,36 @@ def test_a_gunshot_is_proposed_as_the_start_of_the_race_and_its_wave(
 
 
 def test_a_gunshot_is_set_by_whoever_may_edit_the_race(
-    office: Client, entry: Entry
+    office: Client, entry: Entry, url: str
 ) -> None:
     race = entry.race
     store(race, "Start", "1", 3)
-    gun = race.start + timedelta(minutes=4)
-    read = read_of("Start", "n=Gun", time=gun, is_marker=True)
-    passings_store(race=race, source=Passing.Source.MYLAPS, reads=[read])
+    store_gunshots(race, 240)
     timer = User.objects.create_user("timer")
     role_set(race=race, user=timer, role=Role.TIMING)
     client = signed_in(timer)
-    page = f"/admin/runners/race/{race.pk}/timing/"
     marker = Passing.objects.get(state="marker").pk
-    seen = client.get(page).text
+    seen = client.get(url).text
     assert "n=Gun" in seen and "Set it" not in seen
-    assert client.post(page, {"gunshot": marker}).status_code == 403
+    assert client.post(url, {"gunshot": marker}).status_code == 403
     assert states() == ["used", "marker"]
 
-    office.post(page, {"gunshot": marker})
+    office.post(url, {"gunshot": marker})
     # The runner was at the mat before the gun.
     assert states() == ["early", "marker"]
 
 
 def test_splits_are_computed_again_if_that_failed_after_a_gunshot_was_set(
-    office: Client, entry: Entry
+    office: Client, entry: Entry, url: str
 ) -> None:
     race = entry.race
     store(race, "Start", "1", 3)
-    gun = race.start + timedelta(minutes=4)
-    read = read_of("Start", "n=Gun", time=gun, is_marker=True)
-    passings_store(race=race, source=Passing.Source.MYLAPS, reads=[read])
-    Race.objects.update(start=gun)
-    page = f"/admin/runners/race/{race.pk}/timing/"
-    assert "Compute the splits again" in office.get(page).text
+    store_gunshots(race, 240)
+    Race.objects.update(start=race.start + timedelta(minutes=4))
+    assert "Compute the splits again" in office.get(url).text
     assert states() == ["used", "marker"]
 
-    office.post(page, {"gunshot": Passing.objects.get(state="marker").pk})
+    office.post(url, {"gunshot": Passing.objects.get(state="marker").pk})
     assert states() == ["early", "marker"]
 
 
@@ -396,11 +399,6 @@ def test_a_mat_shows_nothing_that_the_runner_does_not_share(
 
 
 # -- files
-
-
-@pytest.fixture
-def url(entry: Entry) -> str:
-    return f"/admin/runners/race/{entry.race_id}/timing/"
 
 
 def import_file(office: Client, url: str, content: str) -> str:
