@@ -110,7 +110,7 @@ async def test_typed_outbox_sends_one_frame_per_tick_with_the_newest_positions(
     await eventually(lambda: writer.messages)
     (frame,) = writer.messages
     assert [row[:2] for row in frame["fixes"]] == [["7", 2], ["8", 9]]
-    assert frame["merged"] == 2
+    assert frame["merged"] == hub.merged == 2
 
 
 async def test_typed_outbox_with_tick_0_sends_immediately(hub: Hub) -> None:
@@ -136,7 +136,7 @@ async def test_slow_typed_client_receives_the_newest_position_when_it_reads(
     writer.drain()
     (frame,) = writer.messages
     assert frame["fixes"][0][1] == 49
-    assert frame["merged"] == 49
+    assert frame["merged"] == hub.merged == 49
 
 
 async def test_typed_outbox_sends_late_points_completely_and_not_as_positions(
@@ -197,12 +197,13 @@ def audience_of(hub: Hub, *writers: RecordingWriter) -> Audience:
 async def test_audience_members_share_one_encoded_frame(hub: Hub) -> None:
     alice, bob = RecordingWriter(), RecordingWriter()
     audience = audience_of(hub, alice, bob)
+    audience.receive(position(7, 0))
     audience.receive(position(7, 1))
     audience.receive(position(8, 1))
     await iterations()
     assert alice.messages == bob.messages
     assert alice.writes[0][0] is bob.writes[0][0]
-    assert hub.delivered == 4
+    assert (hub.delivered, hub.merged) == (4, 1)
 
 
 async def test_slow_audience_member_skips_frames_and_catches_up(
