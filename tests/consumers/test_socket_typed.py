@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sqlite3
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -13,10 +15,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from runners.models import Runner, rights_signals
 from runners.units.clock import now_ms
 from tests.clients import Client, seed_client, typed_client
 from tests.factories.people import make_phone, make_runner
 from tests.servers import Server
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +107,34 @@ async def test_an_ack_is_sent_after_the_commit(server: Server, bob: str) -> None
             await phone.send(type="ping")
             assert (await phone.receive())["type"] == "pong"
         assert (await phone.receive_type("ack"))["stored"] == 1
+
+
+def runner_delete(code: str) -> None:
+    Runner.objects.get(code=code).delete()
+
+
+async def test_a_fix_that_the_database_refuses_is_not_acked(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await server.adatabase(make_phone, "dora")
+    now = now_ms()
+
+    def post(t: int) -> object:
+        url = f"{server.url}/intake/generic/{token}/"
+        body = json.dumps({"t": t, "lat": 48.0, "lng": 2.0}).encode()
+        with urllib.request.urlopen(url, body, timeout=PATIENCE_S) as answer:
+            return json.load(answer)["stored"]
+
+    async with typed_client(server.ws_url, token) as phone:
+        ack = await publish(phone, {"t": now, "lat": 48.0, "lng": 2.0})
+        assert ack["stored"] == 1
+        assert await asyncio.to_thread(post, now + 1) == 1
+        # The server does not learn of it before the fixes arrive.
+        monkeypatch.setattr(rights_signals, "_record_change", lambda instance: None)
+        await server.adatabase(runner_delete, "dora")
+        answer = await publish(phone, {"t": now + 2, "lat": 48.0, "lng": 2.0})
+        assert (answer["type"], answer["code"]) == ("error", "runner.unknown")
+        assert await asyncio.to_thread(post, now + 3) == 0
 
 
 @pytest.mark.parametrize("way", ["handshake", "message"])
