@@ -151,6 +151,7 @@ class Spectator(Peer):
         self.positions = 0
         self.counted_from = dict.fromkeys(runners, 0.0)
         self.disordered = 0
+        # Longitude of each runner's newest position so far.
         self.last = dict.fromkeys(runners, 0.0)
 
     async def follow(self, url: str, receive_buffer: int | None = None) -> None:
@@ -181,7 +182,7 @@ class Spectator(Peer):
     def position(self, runner: int, lng: float) -> None:
         if lng < self.last[runner]:
             self.disordered += 1
-        self.last[runner] = lng
+        self.last[runner] = max(self.last[runner], lng)
         self.positions += lng > self.counted_from[runner]
         age = self.clock.age(lng)
         self.ages.append(age)
