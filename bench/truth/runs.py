@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
@@ -59,7 +60,8 @@ class TrueRun:
 
     def time_at(self, distance: float) -> float | None:
         """Return the time (ms) at which a distance was first reached, or None."""
-        after = next((i for i, d in enumerate(self.distances) if d >= distance), 0)
+        reached = np.array(self.distances) >= distance
+        after = int(reached.argmax())
         if after == 0:
             return None
         low, high = self.distances[after - 1], self.distances[after]
@@ -90,8 +92,7 @@ def run_of(
     run = TrueRun(event)
     pace = random.uniform(1.1, 1.7) if event == "walks" else random.uniform(2.0, 4.5)
     run.pace = pace
-    scale, line = course.length, np.array(course.distances)
-    xs, ys = np.array(places).T
+    scale, line = course.length, course.distances
 
     def point(distance: float) -> Place:
         if distance < 0 or distance > scale:
@@ -99,9 +100,11 @@ def run_of(
             (x, y), (ix, iy) = point(end), point(inner)
             part = abs(distance - end) / 10
             return x + part * (x - ix), y + part * (y - iy)
-        return float(np.interp(distance, line, xs)), float(
-            np.interp(distance, line, ys)
-        )
+        # For single values, this is several times as fast as NumPy.
+        low = min(bisect_right(line, distance), len(line) - 1) - 1
+        (x, y), (ahead_x, ahead_y) = places[low : low + 2]
+        part = (distance - line[low]) / (line[low + 1] - line[low])
+        return x + part * (ahead_x - x), y + part * (ahead_y - y)
 
     def record(place: Place, distance: float) -> None:
         run.xs.append(place[0])
