@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -112,6 +113,18 @@ def track(every: int, until: int, ran: Callable[[int], float]) -> list[Fix]:
 @pytest.mark.parametrize("every", [30, 60, 120])
 def test_who_stands_at_the_start_of_a_track_runs_no_laps(every: int) -> None:
     state, seen = follow(guide(TRACK), track(every, 2_400, lambda _: 0.0))
+
+    assert state.status == "registered"
+    assert all(one.progress is None for one in seen)
+
+
+def test_who_waits_at_the_start_of_a_track_has_the_errors_of_their_phone() -> None:
+    fixes = track(120, 2_400, lambda _: 0.0)
+    # Farther from each other than from the waiting place, and with a stated error.
+    for number, metres, accuracy in ((8, 385, 5.0), (9, 21, 5.0), (16, 350, 60.0)):
+        lat, lng = TRACK.point_at(metres)
+        fixes[number] = replace(fixes[number], lat=lat, lng=lng, accuracy=accuracy)
+    state, seen = follow(guide(TRACK), fixes)
 
     assert state.status == "registered"
     assert all(one.progress is None for one in seen)

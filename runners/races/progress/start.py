@@ -47,7 +47,8 @@ SLOWEST_MPS = 1.2
 CROSSES_S = 60.0
 # Where the course is back at the start within SHORT_LAP_M, as on a track, a fix there
 # later than SHORT_LAP_WAIT_S after the gun is a lap. Those who are at the same place at
-# the next fix wait. Fixes more often than every SERIES_MIN_S show the run itself.
+# the next fix wait. Those who still wait then stay as near as their phone's errors.
+# Fixes more often than every SERIES_MIN_S show the run itself.
 SHORT_LAP_M = 1_000.0
 SHORT_LAP_WAIT_S = 120.0
 SERIES_MIN_S = 15.0
@@ -100,7 +101,7 @@ class Starting:
         """Change the state by a fix of a runner without a detected start."""
         here, start, gap = now.here, self._start, self._gap(now.here)
         behind = gap <= START_AREA_M and self._is_behind(now, gap)
-        stays = self._note_stay(state, here, behind or gap <= START_RUN_M)
+        stays = self._note_stay(state, now, behind or gap <= START_RUN_M)
         laps = self._short_lap and here.t > state.gun + SHORT_LAP_WAIT_S * 1000
         appears = behind and not state.hypotheses
         if stays or (appears and not laps):
@@ -137,15 +138,22 @@ class Starting:
         place = min(nearest, key=lambda place: place.beside, default=None)
         return place is None or place.distance - self._start < 1
 
-    def _note_stay(self, state: State, here: Here, at_start: bool) -> bool:
+    def _note_stay(self, state: State, now: Observation, at_start: bool) -> bool:
         """Return whether a runner at the start of laps is where the last fix was."""
-        last, state.stays = state.stays, here if at_start else None
+        here, last, waiting = now.here, state.stays, state.waiting
+        state.stays = here if at_start else None
         if not (self._short_lap and at_start and last):
             return False
-        return (
-            SERIES_MIN_S * 1000 <= here.t - last.t <= LINGERS_S * 1000
-            and metres_between(last.lat, last.lng, here.lat, here.lng) <= START_RUN_M
-        )
+        if not SERIES_MIN_S * 1000 <= here.t - last.t <= LINGERS_S * 1000:
+            return False
+        moved = metres_between(last.lat, last.lng, here.lat, here.lng)
+        laps_from = state.gun + SHORT_LAP_WAIT_S * 1000
+        if waiting is None or not last.t == waiting.t > laps_from:
+            return moved <= START_RUN_M
+        if moved > min(max(now.slack, START_RUN_M), MOVED_M):
+            return False
+        state.stays = _average(last, here)
+        return True
 
     def _may_run(self, state: State, best: Hypothesis) -> Seen:
         """Return the progress of somebody who may have started or may live there."""
@@ -231,6 +239,15 @@ class Starting:
             seconds <= SLOW_PHONE_S
             and SLOWEST_MPS * (seconds - CROSSES_S) <= ran <= most
         )
+
+
+def _average(last: Here, here: Here) -> Here:
+    """Return the average place of a runner who waits. The new fix counts a fourth."""
+    east = here.lng - last.lng
+    # Not across the antimeridian.
+    east = 0.0 if abs(east) > 180 else east
+    lat, lng = last.lat + (here.lat - last.lat) / 4, last.lng + east / 4
+    return here._replace(lat=lat, lng=lng)
 
 
 def _lingers(hypothesis: Hypothesis, t: int) -> bool:
