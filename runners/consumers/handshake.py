@@ -97,8 +97,10 @@ def handshake_token(scope: Scope) -> str | None:
                 return base64.b64decode(value).decode().partition(":")[2]
             except ValueError:
                 return ""
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-    return query["token"][0] if "token" in query else None
+    if not (query := scope.get("query_string", b"")):
+        return None
+    tokens = parse_qs(query.decode("latin-1")).get("token")
+    return tokens[0] if tokens else None
 
 
 def session_of(scope: Scope) -> str | None:

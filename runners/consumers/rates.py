@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from functools import cached_property
 
 from runners.live.close_codes import TOO_FAST
 from runners.live.outbox import Outbox
@@ -25,19 +23,22 @@ class Rates:
 
     def __init__(self, process: Process, network: str, outbox: Outbox) -> None:
         self._process, self._network, self._outbox = process, network, outbox
-        self._refused: Counter[Bucket] = Counter()
+        self._refused: dict[Bucket, int] = {}
+        # The rate of messages.
+        self._commands: Bucket | None = None
         # Set after a refusal: nothing is read for a while.
         self.is_too_fast = False
 
-    @cached_property
-    def _commands(self) -> Bucket:
-        """The rate of messages, which starts with what the network has left."""
-        left = self._process.refused_commands.of(self._network).left
-        return Bucket(COMMANDS_PER_S, COMMAND_BURST, max(NEWCOMER_BURST, left))
-
     def limit_commands(self, *named: object) -> None:
         """Count a message and the items of these lists of it; raises `CodedError`."""
-        count = 1 + sum(len(names) for names in named if isinstance(names, list))
+        count = 1
+        for names in named:
+            count += len(names) if isinstance(names, list) else 0
+        if self._commands is None:
+            # It starts with what the network has left.
+            left = self._process.refused_commands.of(self._network).left
+            level = max(NEWCOMER_BURST, left)
+            self._commands = Bucket(COMMANDS_PER_S, COMMAND_BURST, level)
         detail = "Too many messages at once. Send this one again later."
         try:
             self.limit(self._commands, count, detail)
@@ -52,13 +53,14 @@ class Rates:
     def limit(self, bucket: Bucket, count: int, detail: str) -> None:
         """Count against a rate; raises `CodedError`."""
         wait = bucket.take(count)
+        refused = self._refused.get(bucket, 0)
         if not wait:
             # Of a flood, some are accepted after each pause.
-            if 0 < self._refused[bucket] <= TOO_FAST_LIMIT:
-                self._refused[bucket] -= 1
+            if 0 < refused <= TOO_FAST_LIMIT:
+                self._refused[bucket] = refused - 1
             return
-        self._refused[bucket] += 1
-        if self._refused[bucket] > TOO_FAST_LIMIT:
+        self._refused[bucket] = refused + 1
+        if refused >= TOO_FAST_LIMIT:
             self._outbox.close(TOO_FAST)
         else:
             # Without backpressure, what is sent meanwhile would fill the memory.

@@ -31,6 +31,8 @@ async def follow_runners(
     Each runner that may not be followed causes an error; the others are followed. A
     process handles one long message at a time, fairly between networks.
     """
+    if not wire_ids:
+        return {}
     if len(wire_ids) <= SLICE:
         return await _follow(session, wire_ids, command)
     async with session.process.long_follows.turn(session.network):

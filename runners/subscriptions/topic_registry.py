@@ -121,6 +121,8 @@ class TopicRegistry:
                     del self._topics[topic_name]
             if not users:
                 self._users.pop(topic_name, None)
-        if not any(outbox in users for users in self._users.values()):
+        if outbox in self._user_of and not any(
+            outbox in users for users in self._users.values()
+        ):
             self._blockers.pop(outbox, None)
             self._user_of.pop(outbox, None)
