@@ -69,6 +69,12 @@ MASKED = 0x80
 KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 SUBPROTOCOL = re.compile(rb"[\w.-]+")
 
+# What constructors of uvicorn's protocols set that belongs to one connection.
+OWN = {
+    *("app_state", "conn", "default_headers", "frames", "parser", "pipeline"),
+    *("queue", "writable"),
+}
+
 Headers = list[tuple[bytes, bytes]]
 # `writable` of the sockets that have never been behind: an event takes 0.7 KiB.
 NEVER_PAUSED = asyncio.Event()
@@ -187,14 +193,16 @@ def usual_key(method: str, url: bytes, headers: Headers) -> bytes | None:
     return key if valid else None
 
 
-@lru_cache(1)
-def _constants(
-    config: Config, server_state: ServerState, loop: asyncio.AbstractEventLoop
+@lru_cache(2)
+def constants(
+    protocol: Callable[..., object],
+    config: Config,
+    server_state: ServerState,
+    loop: asyncio.AbstractEventLoop,
 ) -> list[tuple[str, Any]]:
-    """Return what uvicorn's constructor sets, without what may differ."""
-    made = WebSocketsSansIOProtocol(config, server_state, {}, loop)
-    own = {"app_state", "conn", "default_headers", "frames", "queue", "writable"}
-    return [each for each in vars(made).items() if each[0] not in own]
+    """Return what a protocol's constructor sets equally for all connections."""
+    made = protocol(config, server_state, {}, loop)
+    return [each for each in vars(made).items() if each[0] not in OWN]
 
 
 class FrameProtocol(WebSocketsSansIOProtocol):
@@ -229,7 +237,10 @@ class FrameProtocol(WebSocketsSansIOProtocol):
     ) -> None:
         # Not by uvicorn's constructor, which makes a queue, an event and a parser for
         # each socket. A visit uses none of them.
-        for name, value in _constants(config, server_state, asyncio.get_running_loop()):
+        loop = asyncio.get_running_loop()
+        for name, value in constants(
+            WebSocketsSansIOProtocol, config, server_state, loop
+        ):
             setattr(self, name, value)
         self.app_state = app_state
         self.default_headers = server_state.default_headers

@@ -11,15 +11,19 @@ from __future__ import annotations
 import asyncio
 import re
 from asyncio.transports import Transport
-from typing import ClassVar
+from collections import deque
+from typing import Any, ClassVar
 
+from httptools import HttpRequestParser
 from uvicorn._types import ASGI3Application
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import (
     HttpToolsProtocol,
     RequestResponseCycle,
 )
+from uvicorn.server import ServerState
 
-from runners.live.server import FrameProtocol, usual_key
+from runners.live.server import FrameProtocol, constants, usual_key
 from runners.serving.admission import connection_limit
 from runners.serving.bodies import BODY_TIMEOUT_S
 
@@ -61,12 +65,31 @@ class BoundedHttp(HttpToolsProtocol):
     _in_body = False
     _head_bytes = 0
     _body_bytes = _chunks = 0
+    # Whether the request opens a websocket, once that is known.
+    _upgrades: bool | None = None
     # The request that is being answered.
     _running: RequestResponseCycle | None = None
     # Limits the time of a head, or of a body.
     _patience: asyncio.TimerHandle | None = None
     # Limits how long the client may read nothing of a response.
     _stall: asyncio.TimerHandle | None = None
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        # As in `FrameProtocol`. Uvicorn's constructor looks up two loggers.
+        loop = _loop or asyncio.get_running_loop()
+        for name, value in constants(HttpToolsProtocol, config, server_state, loop):
+            setattr(self, name, value)
+        self.app_state = app_state
+        self.parser = HttpRequestParser(self)
+        # For a response to the first of several pipelined requests.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.pipeline = deque()
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -116,6 +139,12 @@ class BoundedHttp(HttpToolsProtocol):
         # It refers to this object, which would stay until a garbage collection.
         self.parser = None  # type: ignore[assignment]
 
+    def _should_upgrade(self) -> bool:
+        # Uvicorn asks three times per handshake.
+        if self._upgrades is None:
+            self._upgrades = super()._should_upgrade()
+        return self._upgrades
+
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
@@ -134,7 +163,7 @@ class BoundedHttp(HttpToolsProtocol):
             self.send_400_response("The request's head is too big.")
 
     def on_message_begin(self) -> None:
-        self._in_head = True
+        self._in_head, self._upgrades = True, None
         self._head_bytes = self._body_bytes = self._chunks = 0
         super().on_message_begin()
 
