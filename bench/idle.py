@@ -24,7 +24,7 @@ class IdleResult:
     follows: str
     spectators: int
     kib_a_socket: float
-    # Measured after a position has reached every spectator.
+    # Measured after a ping and a position have reached every spectator.
     kib_a_socket_reached: float
     # The server's end only: half of the kernel's memory for both ends.
     kernel_kib_a_socket: float
@@ -68,6 +68,7 @@ async def run(crowd: Crowd) -> IdleResult:
     await asyncio.sleep(options.settle)
     rss = process.rss_kib(pid)
     both_ends = kernel_kib() - kernel
+    await asyncio.sleep(max(0.0, options.pinged - options.settle))
     await crowd.publish(crowd.period)
     await asyncio.sleep(options.settle)
     reached = process.rss_kib(pid)

@@ -69,6 +69,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     idle.add_argument(
         "--settle", type=float, default=4.0, help="seconds until memory is read"
     )
+    idle.add_argument(
+        "--pinged", type=float, default=0.0, help="seconds until all have had a ping"
+    )
     churn.add_argument("--visitors", type=int, default=16, help="at once")
     for workload in (monitor, churn):
         workload.add_argument("--duration", type=float, default=10.0, help="seconds")

@@ -133,7 +133,7 @@ def line_of(result: Result) -> str:
     """Summarise a run in one line."""
     keys = (
         *("spectators", "deliveries_per_cpu_s", "seconds", "server_core", "p99_ms"),
-        *("kib_a_socket", "cpu_a_visit_us", "lost"),
+        *("kib_a_socket_reached", "cpu_a_visit_us", "lost"),
     )
     found = ", ".join(
         f"{key} {result[key]}" for key in keys if result.get(key) is not None

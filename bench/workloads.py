@@ -189,7 +189,7 @@ RACE: Sequence[Column] = (
 IDLE: Sequence[Column] = (
     ("spectators", middle("spectators"), 0),
     ("KiB each", middle("kib_a_socket"), 1),
-    ("after a position", middle("kib_a_socket_reached"), 1),
+    ("after a ping and a position", middle("kib_a_socket_reached"), 1),
     ("kernel's KiB", middle("kernel_kib_a_socket"), 1),
     ("us CPU to connect", middle("connect_cpu_us"), 0),
 )
@@ -225,7 +225,10 @@ def everything(quick: bool) -> list[Workload]:
     narrow = f"{fanout} --spectators 100"
     race = f"race --duration {8 if quick else 20} --warmup {4 if quick else 8}"
     probe = "race --duration 10 --warmup 2"
-    idle = f"idle --runners 20 --spectators 10000 --settle {3 if quick else 4}"
+    # Our servers send the first ping after 20 s.
+    idle = (
+        f"idle --runners 20 --spectators 10000 --pinged 22 --settle {3 if quick else 4}"
+    )
     # The protocol's default tick, which the ages of spectators include.
     churn = (
         "churn --spectators 200 --runners 50 --tick 250 "
