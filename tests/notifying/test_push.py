@@ -6,6 +6,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 
 from runners.models import (
@@ -20,7 +21,7 @@ from runners.models import (
 )
 from runners.models.news import Kind
 from runners.notifying import webpush
-from runners.notifying.deliveries import record_states
+from runners.notifying.deliveries import record_states, spread
 from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import browser_subscribe
 from runners.positions.storage import SplitChange, StatusChange, write_rows
@@ -169,7 +170,13 @@ def test_a_checkpoint_an_hour_ago_is_no_news(
 ) -> None:
     notified.passed(minutes_ago=60)
     notified.send()
+    # It was queued in time, and nothing was sent for an hour.
+    notified.passed(lap=2)
+    assert spread() == 1
+    News.objects.update(at=F("at") - timedelta(hours=1))
+    notified.send()
     assert notified.service.posts == []
+    assert notified.notifier.results.failed == {"old": 1}
 
 
 def set_silent(runner: Runner, *, minutes: float) -> None:
