@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from bench.truth.runs import Fix
+from runners.races.course import Course
 from tests.races.bob import (
     GUN,
     METRES_PER_DEGREE_EAST,
@@ -93,11 +94,13 @@ def test_nobody_waits_at_the_start_of_a_track_long_after_the_gun() -> None:
     assert splits(seen)[0].at <= GUN + 120_000
 
 
-def track(every: int, until: int, ran: Callable[[int], float]) -> list[Fix]:
-    """Return fixes with errors of a few metres on a track of 400 m."""
+def track(
+    every: int, until: int, ran: Callable[[int], float], line: Course = TRACK
+) -> list[Fix]:
+    """Return fixes with errors of a few metres on a track of 400 m, or other laps."""
     random, fixes = Random(1), []
     for second in range(-300, until, every):
-        lat, lng = TRACK.point_at(max(ran(second), 0))
+        lat, lng = line.point_at(max(ran(second), 0))
         north, east = random.gauss(0, 3), random.gauss(0, 3)
         fixes.append(
             Fix(
@@ -116,6 +119,16 @@ def test_who_stands_at_the_start_of_a_track_runs_no_laps(every: int) -> None:
 
     assert state.status == "registered"
     assert all(one.progress is None for one in seen)
+
+
+@pytest.mark.parametrize("every", [120, 600])
+def test_who_stands_at_the_start_of_long_laps_runs_none(every: int) -> None:
+    laps = laps_of(940, 4)
+    fixes = track(every, 7_200, lambda _: 0.0, laps)
+    state, seen = follow(guide(laps), fixes)
+
+    assert state.status == "registered"
+    assert not splits(seen)
 
 
 def test_who_waits_at_the_start_of_a_track_has_the_errors_of_their_phone() -> None:

@@ -11,6 +11,7 @@ from runners.races.line import Line
 from runners.races.progress.mixture import Mixture, deviation
 from runners.races.progress.motion import (
     DOUBT_SIGMAS,
+    USUAL_SPREAD_MPS,
     average_pace,
     top_speed_of_a_minute,
     usual_pace,
@@ -52,6 +53,11 @@ CROSSES_S = 60.0
 SHORT_LAP_M = 1_000.0
 SHORT_LAP_WAIT_S = 120.0
 SERIES_MIN_S = 15.0
+# Elsewhere, errors of a slow phone look like a run. Those who have no fix for
+# SLOW_INTERVAL_S, and then one within WAITING_M of where they waited, still wait,
+# unless a fast runner could have run a lap.
+SLOW_INTERVAL_S = 60.0
+WAITING_M = 40.0
 # A run back by this distance was not a start.
 WRONG_WAY_M = 50.0
 
@@ -77,15 +83,17 @@ class Starting:
         self._top_speed = top_speed
         self._usual = usual_pace(top_speed)
         self._start_place = course.point_at(start)
-        self._short_lap = any(
-            START_RUN_M < distance - start <= SHORT_LAP_M
+        laps = (
+            distance - start
             for distance in course.passes(*self._start_place, within=START_RUN_M)
         )
+        self._lap = min((lap for lap in laps if lap > START_RUN_M), default=math.inf)
+        self._short_lap = self._lap <= SHORT_LAP_M
 
     def wait(self, state: State, here: Here) -> Seen:
         """Record the distance from the start of a runner who waits before the gun."""
         gap = self._gap(here)
-        state.stays = here
+        state.stays = here if gap <= START_AREA_M else None
         if gap <= START_AREA_M:
             self._waits(state, here, gap)
         return Seen(None)
@@ -95,13 +103,18 @@ class Starting:
 
     def _waits(self, state: State, here: Here, gap: float) -> Seen:
         state.hypotheses, state.waiting = (), Node(here.t, -round(gap, 2))
+        if not self._short_lap:
+            state.stays = here
         return Seen(None)
 
     def step(self, state: State, now: Observation) -> Seen:
         """Change the state by a fix of a runner without a detected start."""
         here, start, gap = now.here, self._start, self._gap(now.here)
         behind = gap <= START_AREA_M and self._is_behind(now, gap)
-        stays = self._note_stay(state, now, behind or gap <= START_RUN_M)
+        if self._short_lap:
+            stays = self._note_stay(state, now, behind or gap <= START_RUN_M)
+        else:
+            stays = self._is_at_waiting_place(state, here)
         laps = self._short_lap and here.t > state.gun + SHORT_LAP_WAIT_S * 1000
         appears = behind and not state.hypotheses
         if stays or (appears and not laps):
@@ -142,7 +155,7 @@ class Starting:
         """Return whether a runner at the start of laps is where the last fix was."""
         here, last, waiting = now.here, state.stays, state.waiting
         state.stays = here if at_start else None
-        if not (self._short_lap and at_start and last):
+        if not (at_start and last):
             return False
         if not SERIES_MIN_S * 1000 <= here.t - last.t <= LINGERS_S * 1000:
             return False
@@ -154,6 +167,17 @@ class Starting:
             return False
         state.stays = _average(last, here)
         return True
+
+    def _is_at_waiting_place(self, state: State, here: Here) -> bool:
+        """Return whether a slow phone is still where the runner waited."""
+        place, waiting = state.stays, state.waiting
+        if place is None or waiting is None:
+            return False
+        seconds = (here.t - max(waiting.t, state.at)) / 1000
+        lap_s = self._lap / (self._usual + USUAL_SPREAD_MPS)
+        if not SLOW_INTERVAL_S <= seconds < lap_s:
+            return False
+        return metres_between(place.lat, place.lng, here.lat, here.lng) <= WAITING_M
 
     def _may_run(self, state: State, best: Hypothesis) -> Seen:
         """Return the progress of somebody who may have started or may live there."""
@@ -192,7 +216,7 @@ class Starting:
         origin = Node(best.since, best.origin)
         doubt = DOUBT_SIGMAS * math.sqrt(best.variance) / max(best.speed, 1.0)
         state.status, state.certain, state.waiting = "started", now, None
-        state.first = now
+        state.first, state.stays = now, None
         uncertainty = deviation(state.hypotheses)
         if waiting is None and not self._ran_from_the_gun(state.gun, origin):
             # The runner was elsewhere before, so the marks passed since have no times.
