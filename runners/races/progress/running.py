@@ -114,7 +114,7 @@ class Running:
             note_arrival(state, best, certain, usual)
         note_speed(state, now.here, along, certain, pace, self._top_speed, sure)
         best, certain = state.hypotheses[0], _certain(state)
-        self._note_elsewhere(state, now.here, best, certain)
+        self._note_elsewhere(state, now.here, best)
         if (
             best.misfits
             or crosses
@@ -229,54 +229,23 @@ class Running:
         appeared = best.since if best.since > certain.t else state.t
         known = [here.t for here in (state.elsewhere, state.stays) if here]
         arrived = min(known, default=appeared)
-        if self._is_fast(state, certain, best.distance, arrived):
+        if is_fast(ran, (arrived - certain.t) / 1000, pace, self._top_speed):
             state.elsewhere = state.elsewhere or state.shown
             return True
         seen = appeared if appeared < state.t else state.unsure or state.t
         since = (seen - certain.t) / 1000
         return since > UNSEEN_S and ran < UNSEEN_PACE_SHARE * pace.usual * since
 
-    def _is_fast(
-        self, state: State, certain: Node, reached: float, arrived: float
-    ) -> bool:
-        """Return whether a runner was too fast from any known place to the finish."""
-        places = [
-            Node(old.t, old.distance)
-            for old in state.trail
-            if old.distance is not None and old.t < certain.t
-        ]
-        return any(
-            is_fast(
-                reached - place.distance,
-                (arrived - place.t) / 1000,
-                self._pace(state, place),
-                self._top_speed,
-            )
-            for place in (certain, *places)
-        )
-
-    def _note_elsewhere(
-        self, state: State, here: Here, best: Hypothesis, certain: Node
-    ) -> None:
+    def _note_elsewhere(self, state: State, here: Here, best: Hypothesis) -> None:
         """Record where a series of fixes began that do not match the expectation.
 
-        Those who were driven to the finish stand there, also if a fix is false.
+        Those who were driven to the finish stand there.
         """
         elsewhere = state.elsewhere
         if elsewhere is None or not _is_near(here, elsewhere):
-            has_arrived = (
-                elsewhere is not None
-                and elsewhere.t > certain.t
-                and self._is_at_finish(elsewhere)
-            )
-            if not (best.misfits and has_arrived):
-                state.elsewhere = here if best.misfits else None
+            state.elsewhere = here if best.misfits else None
         elif not best.misfits and best.distance <= self._finish - FINISH_AREA_M:
             state.elsewhere = None
-
-    def _is_at_finish(self, here: Here) -> bool:
-        gap = metres_between(here.lat, here.lng, *self._finish_place)
-        return gap <= FINISH_AREA_M
 
     def _seen(self, hypotheses: Sequence[Hypothesis]) -> Seen:
         progress = min(max(hypotheses[0].distance, self._start), self._finish)
@@ -350,7 +319,8 @@ class Running:
         over = best._replace(distance=self._finish + 1.0)
         if (
             short <= 0
-            and self._is_at_finish(now.here)
+            and metres_between(now.here.lat, now.here.lng, *self._finish_place)
+            <= FINISH_AREA_M
             and not self._was_driven(state, over, certain)
         ):
             # The runner has left the course behind the finish line.
