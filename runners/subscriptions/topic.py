@@ -313,25 +313,15 @@ class Topic:
         return runner_items(self._seen(), self.topic_name.race)
 
     def _read_version(self) -> Version:
-        pk, seen = self.topic_name.race, self._seen()
-        if pk is None:
-            entries = Entry.objects.filter(runner__in=seen)
-            return Version(
-                None, _fingerprint(seen, "pk"), _fingerprint(entries, "runner")
-            )
-        race = Race.objects.filter(pk=pk).values_list("changed_at").first()
-        if race is None:
-            raise RaceGone
-        runners = _fingerprint(seen, "pk")
-        shown = {runner for runner, _ in runners}
+        race, seen = None, self._seen()
         # Without hidden runners, whose start and finish would cause visible refreshes.
-        # A subquery for them takes longer to build than all else here.
-        entries_of_race = _fingerprint(Entry.objects.filter(race=pk), "runner")
-        return Version(
-            race,
-            runners,
-            frozenset(each for each in entries_of_race if each[0] in shown),
-        )
+        entries = Entry.objects.filter(runner__in=seen)
+        if (pk := self.topic_name.race) is not None:
+            race = Race.objects.filter(pk=pk).values_list("changed_at").first()
+            if race is None:
+                raise RaceGone
+            entries = entries.filter(race=pk)
+        return Version(race, _fingerprint(seen, "pk"), _fingerprint(entries, "runner"))
 
     def _read(self) -> tuple[Version, Items]:
         # The version is read first, so that the next poll detects changes in between.
