@@ -137,6 +137,8 @@ class Topic:
         self._poller: asyncio.Task[None] | None = None
         # The latest snapshot, by the blockers that it leaves out.
         self._snapshots: dict[Blockers, SharedSnapshot] = {}
+        # Those whose readers have not had their backfill yet.
+        self._incomplete: set[SharedSnapshot] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._backfill: RecentReads[int, Backfill] = RecentReads(SNAPSHOT_MAX_AGE_S)
         self._removals = 0
@@ -193,7 +195,7 @@ class Topic:
         """Remove a socket from the topic."""
         self._remove(outbox)
         # Otherwise visitors who leave at once stay in memory until the backfill.
-        for shared in self._snapshots.values():
+        for shared in self._incomplete:
             shared.readers.discard(outbox)
 
     def _remove(self, outbox: TypedOutbox) -> bool:
@@ -233,31 +235,38 @@ class Topic:
                 database.read_snapshot(self._encode_snapshot, blockers)
             )
             shared = self._snapshots[blockers] = SharedSnapshot(bodies, now)
+            self._incomplete.add(shared)
             self._start(self._backfill_readers(now_ms(), shared))
         shared.readers.add(outbox)
         return await asyncio.shield(shared.bodies)
 
     async def _backfill_readers(self, read_at: int, shared: SharedSnapshot) -> None:
-        # Sockets that follow within this time, or until it is read, get the same one.
-        await asyncio.sleep(SNAPSHOT_MAX_AGE_S)
-        await asyncio.wait([shared.bodies])
-        self._snapshots = {
-            blockers: other
-            for blockers, other in self._snapshots.items()
-            if other is not shared
-        }
-        backfill = await read_again(
-            lambda: self._read_stored_after(list(self.items), read_at)
-        )
-        members = {m for audience in self.audiences.values() for m in audience.members}
-        self._send_backfill(
-            backfill,
-            {
-                outbox: self.blockers.get(outbox, NOBODY)
-                for outbox in shared.readers
-                if outbox in members
-            },
-        )
+        try:
+            # Sockets that follow within this time, or until it is read, get the same
+            # one.
+            await asyncio.sleep(SNAPSHOT_MAX_AGE_S)
+            await asyncio.wait([shared.bodies])
+            self._snapshots = {
+                blockers: other
+                for blockers, other in self._snapshots.items()
+                if other is not shared
+            }
+            backfill = await read_again(
+                lambda: self._read_stored_after(list(self.items), read_at)
+            )
+            members = {
+                m for audience in self.audiences.values() for m in audience.members
+            }
+            self._send_backfill(
+                backfill,
+                {
+                    outbox: self.blockers.get(outbox, NOBODY)
+                    for outbox in shared.readers
+                    if outbox in members
+                },
+            )
+        finally:
+            self._incomplete.discard(shared)
 
     async def _read_stored_after(
         self, runners: Collection[int], read_at: int
