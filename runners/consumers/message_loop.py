@@ -104,7 +104,9 @@ class MessageLoop:
     async def _connect(self, scope: dict[str, Any], send: Send) -> None:
         session = self._session
         key, token = handshake.session_of(scope), handshake.handshake_token(scope)
-        if anonymous := not key and token is None:
+        anonymous = not key and token is None
+        # Only our writer can keep a frame until the handshake is accepted.
+        if early := anonymous and self._writer.has_backpressure:
             self._dialect.connected()
             # Written with the response to the handshake.
             session.outbox.flush_events()
@@ -112,7 +114,7 @@ class MessageLoop:
             {"type": "websocket.accept", "subprotocol": self._dialect.subprotocol}
         )
         self._await_message()
-        if anonymous:
+        if early:
             return
         try:
             if key:
