@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import AsyncMock
 
+import orjson
 import pytest
 from pytest_django import Settings
 
@@ -17,7 +18,9 @@ from runners.intake.endpoint import intake
 from runners.intake.osmand import OSMAND
 from runners.models import Position, Runner, RunnerToken
 from runners.positions import recorder
+from runners.rights import token_cache
 from runners.serving.process import Process
+from runners.units.clock import now_ms
 
 POINT = b"lat=53.3566&lon=-6.3285&timestamp=1780210800"
 
@@ -32,6 +35,14 @@ async def send(
     token: str, body: bytes = b"", **more: Any
 ) -> tuple[int, dict[bytes, bytes]]:
     """Send a point to the endpoint; return status and headers."""
+    path = f"/intake/osmand/{token}/"
+    scope = {"path": path, "method": "GET", "query_string": POINT, "headers": []}
+    start, *_ = await exchange(scope | more, body)
+    return start["status"], dict(start["headers"])
+
+
+async def exchange(scope: dict[str, Any], body: bytes) -> list[dict[str, Any]]:
+    """Send a request to the endpoint; return the messages of the response."""
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -40,10 +51,8 @@ async def send(
     async def answer(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    path = f"/intake/osmand/{token}/"
-    scope = {"path": path, "method": "GET", "query_string": POINT, "headers": []}
-    await intake(scope | more, receive, answer)
-    return sent[0]["status"], dict(sent[0]["headers"])
+    await intake(scope, receive, answer)
+    return sent
 
 
 async def test_only_a_wrong_token_is_delayed(
@@ -123,3 +132,23 @@ async def test_a_commit_that_takes_too_long_is_503(
     # The repeated point is stored already, and the reply counts it as stored.
     assert (await send(token))[0] == 200
     assert await Position.objects.acount() == 1
+
+
+async def test_a_fix_that_the_database_refuses_is_not_counted_as_stored(
+    process: Process, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Neither of them learns that the runner is deleted.
+    monkeypatch.setattr(token_cache, "LIFE_S", 3_600)
+    await process.access_monitor.close()
+
+    async def stored(t: int) -> object:
+        scope = {"path": f"/intake/generic/{token}/", "method": "POST", "headers": []}
+        body = orjson.dumps({"t": t, "lat": 48.0, "lng": 2.0})
+        start, answer = await exchange(scope | {"query_string": b""}, body)
+        assert start["status"] == 200
+        return orjson.loads(answer["body"])["stored"]
+
+    now = now_ms()
+    assert await stored(now) == 1
+    await Runner.objects.all().adelete()
+    assert await stored(now + 1) == 0

@@ -60,6 +60,11 @@ async def test_a_change_is_in_force_after_the_next_poll(monitor: AccessMonitor) 
     await monitor._poll()
     ((_, decision), _) = socket.apply_decision.call_args
     assert decision.lost == {bob.pk: "private"}
+    socket.apply_decision.reset_mock()
+    # After an outage, all may see private runners again.
+    monitor.withholding = True
+    await monitor._poll()
+    socket.apply_decision.assert_called_once()
 
 
 async def test_a_poll_finds_one_runner_leaving_and_a_different_one_joining(
