@@ -37,7 +37,7 @@ from runners.subscriptions.topic import TopicName
 from tests.clients import seed_client
 from tests.servers import Server
 from tests.waiting import eventually, within
-from tests.websocket import CLOSE, PING, frame
+from tests.websocket import CLOSE, PING, PONG, frame
 
 
 def test_uvicorn_has_the_version_that_was_reviewed() -> None:
@@ -357,6 +357,23 @@ async def connected() -> AsyncIterator[tuple[FrameProtocol, Transport, Messages]
     messages.may_read.set()
     protocol.connection_lost(None)
     await within(asyncio.gather(*state.tasks))
+
+
+async def test_a_ping_and_its_pong_allocate_no_parser() -> None:
+    """One takes 2.8 KiB, for each spectator."""
+    async with connected() as (protocol, transport, messages):
+        messages.may_read.set()
+        protocol.send_keepalive_ping()
+        payload = transport.written.removeprefix(b"\x89\x04")
+        assert len(payload) == 4 and protocol.pong_timer is not None
+        # Of no ping, cut in two, and with texts around it.
+        protocol.data_received(frame(b"", PONG) + frame(b"a")[:5])
+        assert protocol.pong_timer is not None
+        protocol.data_received(frame(b"a")[5:] + frame(payload, PONG) + frame(b"b"))
+        assert protocol.pong_timer is None and protocol.ping_timer is not None
+        await eventually(lambda: len(messages.received) == 3)
+        assert [each.get("text") for each in messages.received] == [None, "a", "b"]
+        assert protocol._conn is None
 
 
 @pytest.mark.parametrize("kind", [0x89, 0x8A, 0x00], ids=["ping", "pong", "fragment"])
