@@ -8,6 +8,7 @@ kept: a slow consumer costs bounded memory and gets fresh positions at a lower r
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection, Sequence
 from typing import Protocol, cast
 
@@ -105,8 +106,12 @@ class Outbox:
         """Discard the queued positions of a runner who is no longer followed."""
         raise NotImplementedError
 
-    def heartbeat(self, silent_since: float) -> None:
-        """Send a heartbeat if the last frame was sent before this loop time (typed)."""
+    def heartbeat(self, silent_since: float) -> float:
+        """Send a heartbeat if the last frame was sent before this loop time (typed).
+
+        Returns when the last frame was sent; infinite if there are no heartbeats.
+        """
+        return math.inf
 
     def send_reconnect(self, after: int) -> None:
         """Ask the client to reconnect after `after` milliseconds (typed)."""
@@ -301,11 +306,12 @@ class TypedOutbox(Outbox):
         for audience, (ticks, rows_sent) in backfill.items():
             audience.catch_up(self, ticks, rows_sent)
 
-    def heartbeat(self, silent_since: float) -> None:
+    def heartbeat(self, silent_since: float) -> float:
         """Write an empty frame, because clients take silence for a lost connection."""
         if self.last_frame < silent_since and not self.writer.behind:
             self.writer.write((typed_dialect.positions_frame((), 0, now_ms()),))
             self.last_frame = self.hub.loop.time()
+        return self.last_frame
 
     def forget(self, runner: int) -> None:
         self._rows.pop(runner, None)

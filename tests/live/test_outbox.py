@@ -186,6 +186,24 @@ async def test_heartbeat_is_sent_after_silence_only(hub: Hub) -> None:
     assert frame["fixes"] == []
 
 
+async def test_sockets_are_not_looked_at_while_none_has_been_silent(hub: Hub) -> None:
+    looked_at = []
+
+    class Observed(TypedOutbox):
+        def heartbeat(self, silent_since: float) -> float:
+            looked_at.append(silent_since)
+            return super().heartbeat(silent_since)
+
+    writer = RecordingWriter()
+    outbox = Observed(writer, hub)
+    hub.sockets.add(outbox)
+    sent = outbox.last_frame
+    for silent_since in (sent - 9, sent - 8, sent, sent + 1):
+        hub._send_heartbeats(silent_since)
+    assert looked_at == [sent - 9, sent + 1]
+    assert len(writer.messages) == 1
+
+
 def audience_of(hub: Hub, *writers: RecordingWriter) -> Audience:
     audience = Audience(hub, 0)
     audience.introduced.update({7, 8})
