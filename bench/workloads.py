@@ -322,6 +322,13 @@ def everything(quick: bool) -> list[Workload]:
                     for n in (100, 1_000, 7_500, 10_000, 15_000)
                     if not quick or n in (100, 15_000)
                 ),
+                Load(
+                    OURS,
+                    f"{race} --spectators 10 --runners 500 --rate 10",
+                    runs,
+                    False,
+                    label="10, and 5,000 fixes/s",
+                ),
                 *peers,
             ],
             RACE,
