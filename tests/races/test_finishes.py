@@ -1,4 +1,4 @@
-"""The finish: who has finished and when, and who was driven there."""
+"""The finish: when a runner has finished, and dropouts who arrive by car."""
 
 from __future__ import annotations
 
