@@ -408,8 +408,10 @@ class FrameProtocol(WebSocketsSansIOProtocol):
 
     def _between_frames(self) -> bool:
         """Return whether websockets' parser waits for the first byte of a message."""
-        if self.close_sent or self._parser_waits:
-            return not self.close_sent
+        if self.close_sent:
+            return False
+        if self._parser_waits:
+            return True
         conn = self.conn
         if conn.state is State.OPEN and not conn.expect_continuation_frame:
             # The server's parser delegates to a common parser, and that to a reader.
