@@ -12,13 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import socket
 from asyncio.transports import BaseTransport
-from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, WebSocketAcceptEvent
 from uvicorn.config import Config
@@ -30,12 +26,19 @@ from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol, State
 from websockets.server import ServerProtocol
-from websockets.speedups import apply_mask
 from websockets.streams import StreamReader
-from websockets.utils import accept_key
 
 from runners.live.close_codes import TOO_FAST
-from runners.live.socket_writer import EXTENSION, FLOOD, do_nothing, handle_none
+from runners.live.connection_constants import constants
+from runners.live.handshake import Headers, scope_of, switching_protocols
+from runners.live.inbox import INBOX_LIMIT, Inbox
+from runners.live.plain_frames import (
+    MAX_CONTROL_BYTES,
+    SMALL_BYTES,
+    parse_plain_frames,
+)
+from runners.live.socket_writer import EXTENSION, FLOOD
+from runners.live.transport_writer import TransportWriter
 
 # Small kernel buffers, so that a stalled peer's backlog builds up in the outbox, where
 # positions are merged.
@@ -47,10 +50,6 @@ BEHIND_BYTES = 32 * 1024
 CLOSE_TIMEOUT_S = 5.0
 # How long a peer that broke the protocol must be silent before it is disconnected.
 QUIET_S = 0.3
-# Queued messages at which reading from the socket pauses.
-INBOX_LIMIT = 64
-# A single larger message pauses reading as well.
-SMALL_BYTES = 1024
 # Bytes that websockets' parser is given at a time: at most 170 frames, 0.7 ms.
 SLICE_BYTES = 1024
 # Bytes that are parsed after a close, for the peer's close frame behind its messages.
@@ -58,154 +57,13 @@ MAX_BYTES_AFTER_CLOSE = 4 * 1024
 # Pings, pongs and small fragments that a peer may send in a period. They reach no
 # session, so that no rate of its messages limits them.
 MAX_CONTROL_FRAMES = 100
-# The size of a ping or pong (RFC 6455, 5.5), and of what counts as a small fragment.
-MAX_CONTROL_BYTES = 125
 CONTROL_PERIOD_S = 10.0
-# First bytes of an unfragmented text frame, and of a pong.
-PLAIN_TEXT, PONG = 0x81, 0x8A
-# The mask bit in a frame's second byte.
-MASKED = 0x80
-# 16 bytes in Base64.
-KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
-SUBPROTOCOL = re.compile(rb"[\w.-]+")
-
-# What constructors of uvicorn's protocols set that belongs to one connection.
-OWN = {
-    *("app_state", "conn", "default_headers", "frames", "parser", "pipeline"),
-    *("queue", "writable"),
-}
-
-Headers = list[tuple[bytes, bytes]]
 # Writes the pings of sockets without a parser of their own, which takes 2.8 KiB.
 PINGER = ServerProtocol()
 PINGER.state = State.OPEN
 # `writable` of the sockets that have never been behind: an event takes 0.7 KiB.
 NEVER_PAUSED = asyncio.Event()
 NEVER_PAUSED.set()
-
-
-class TransportWriter:
-    """A `SocketWriter` that needs no coroutine and no task per frame."""
-
-    __slots__ = ("_inbox", "_protocol", "behind", "on_drained", "on_texts")
-
-    has_backpressure = True
-
-    def __init__(self, protocol: FrameProtocol) -> None:
-        self._protocol = protocol
-        self._inbox: Inbox = protocol.queue
-        self.behind = False
-        self.on_drained: Callable[[], None] = do_nothing
-        self.on_texts: Callable[[Sequence[str]], int] = handle_none
-
-    def take_texts(self) -> Sequence[str]:
-        return self._inbox.take_texts()
-
-    def write(self, frames: Sequence[bytes]) -> None:
-        protocol = self._protocol
-        transport = protocol.transport
-        if not protocol.handshake_complete:
-            # One system call for the response and the first frames.
-            protocol.first_frames += b"".join(frames)
-        elif not protocol.close_sent and not transport.is_closing():
-            transport.write(b"".join(frames))
-
-    def buffered(self) -> int:
-        """Return the number of bytes in the transport's buffer."""
-        return self._protocol.transport.get_write_buffer_size()
-
-    def close(self, code: int, reason: str = "") -> None:
-        self._protocol.close_with(code, reason)
-
-    def abandon(self) -> None:
-        """Do nothing: all frames are in the transport."""
-
-
-class Inbox:
-    """A queue of received messages with one reader. Plain texts are queued as such.
-
-    `asyncio.Queue` has three deques and an event, which take 2 KiB per socket.
-    """
-
-    __slots__ = ("_in_a_row", "_reader", "messages")
-
-    def __init__(self) -> None:
-        self._in_a_row = 0
-        self.messages: list[ASGIReceiveEvent | str] = []
-        self._reader: asyncio.Future[None] | None = None
-
-    def __len__(self) -> int:
-        return len(self.messages)
-
-    def empty(self) -> bool:
-        return not self.messages
-
-    @property
-    def awaited(self) -> bool:
-        """Return whether the reader waits for the next message."""
-        return self._reader is not None and not self._reader.done()
-
-    def put_nowait(self, message: ASGIReceiveEvent | str) -> None:
-        self.messages.append(message)
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    async def get(self) -> ASGIReceiveEvent:
-        self._in_a_row += 1
-        if self._in_a_row >= INBOX_LIMIT:
-            # A client that sends thousands of messages must not delay the others.
-            self._in_a_row = 0
-            await asyncio.sleep(0)
-        while not self.messages:
-            self._in_a_row = 0
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
-        message = self.messages.pop(0)
-        if isinstance(message, str):
-            return {"type": "websocket.receive", "text": message}
-        return message
-
-    def take_texts(self) -> list[str]:
-        """Return the texts at the front, at most `INBOX_LIMIT`, without waiting."""
-        texts: list[str] = []
-        for message in self.messages[:INBOX_LIMIT]:
-            if not isinstance(message, str):
-                break
-            texts.append(message)
-        del self.messages[: len(texts)]
-        self._in_a_row += len(texts)
-        return texts
-
-
-def usual_key(method: str, url: bytes, headers: Headers) -> bytes | None:
-    """Return the key of a valid handshake (RFC 6455, 4.2.1).
-
-    None for all others, for several subprotocols, and if a header is repeated: these
-    are left to websockets.
-    """
-    found = dict(headers)
-    key = found.get(b"sec-websocket-key", b"")
-    valid = (
-        method == "GET"
-        and url.isascii()
-        and len(found) == len(headers)
-        and found.get(b"sec-websocket-version") == b"13"
-        and KEY.fullmatch(key)
-        and SUBPROTOCOL.fullmatch(found.get(b"sec-websocket-protocol", b"none"))
-    )
-    return key if valid else None
-
-
-@lru_cache(2)
-def constants(
-    protocol: Callable[..., object],
-    config: Config,
-    server_state: ServerState,
-    loop: asyncio.AbstractEventLoop,
-) -> list[tuple[str, Any]]:
-    """Return what a protocol's constructor sets equally for all connections."""
-    made = protocol(config, server_state, {}, loop)
-    return [each for each in vars(made).items() if each[0] not in OWN]
 
 
 class FrameProtocol(WebSocketsSansIOProtocol):
@@ -285,24 +143,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         """
         self._key = key
         self.handshake_initiated = True
-        raw_path, _, query = url.partition(b"?")
-        offered = dict(headers).get(b"sec-websocket-protocol")
-        self.scope = {
-            "type": "websocket",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.4"},
-            "http_version": "1.1",
-            "scheme": self.scheme,
-            "server": self.server,
-            "client": self.client,
-            "root_path": self.root_path,
-            "path": self.root_path + unquote(raw_path.decode()),
-            "raw_path": self.root_path.encode() + raw_path,
-            "query_string": query,
-            "headers": headers,
-            "subprotocols": [] if offered is None else [offered.decode()],
-            "state": self.app_state.copy(),
-            "extensions": {"websocket.http.response": {}},
-        }
+        self.scope = scope_of(self, url, headers)
         self.queue.put_nowait({"type": "websocket.connect"})
         task = self.loop.create_task(self.run_asgi())
         task.add_done_callback(self.on_task_complete)
@@ -336,19 +177,11 @@ class FrameProtocol(WebSocketsSansIOProtocol):
                 get_client_addr(self.scope),
                 get_path_with_query_string(self.scope),
             )
-        headers = [
-            (b"Upgrade", b"websocket"),
-            (b"Connection", b"Upgrade"),
-            (b"Sec-WebSocket-Accept", accept_key(self._key.decode()).encode()),
-            *self.default_headers,
-            *message.get("headers", ()),
-        ]
+        headers = [*self.default_headers, *message.get("headers", ())]
         if subprotocol := message.get("subprotocol"):
             headers.append((b"Sec-WebSocket-Protocol", subprotocol.encode()))
-        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self.transport.write(
-            b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n%b" % (lines, self.first_frames)
-        )
+        response = switching_protocols(self._key, headers)
+        self.transport.write(response + self.first_frames)
         self._key = self.first_frames = b""
         self.handshake_complete = self._parser_waits = True
         if self._conn is not None:
@@ -385,8 +218,16 @@ class FrameProtocol(WebSocketsSansIOProtocol):
             self._rest, self.read_paused = data, True
             self.transport.pause_reading()
             return
-        if self._between_frames():
-            data = self._parse_plain_frames(data)
+        pong: bytes | None = b""
+        while data and pong is not None and self._between_frames():
+            texts, pong, data, is_cut = parse_plain_frames(data)
+            if texts:
+                self._pass_on(texts)
+            if pong is not None:
+                self.handle_pong(Frame(Opcode.PONG, pong))
+            elif is_cut:
+                self._rest = data
+                return
         while data and not self._broken:
             if self.read_paused:
                 self._rest = data
@@ -420,47 +261,6 @@ class FrameProtocol(WebSocketsSansIOProtocol):
                 waiting_in = inner
             self._parser_waits = waiting_in.gi_code is StreamReader.at_eof.__code__
         return self._parser_waits
-
-    def _parse_plain_frames(self, data: bytes) -> bytes:
-        """Parse the small masked text frames and pongs at the start of the data.
-
-        Clients send such frames most of the time; websockets' parser takes 12 us for
-        each, this one 1 us. Returns the data after them, for websockets' parser; an
-        incomplete frame is kept in `_rest`.
-        """
-        at, end = 0, len(data)
-        texts: list[str] = []
-        while at < end and (kind := data[at]) in (PLAIN_TEXT, PONG):
-            here = end - at
-            size, start = data[at + 1] - MASKED if here > 1 else 0, at + 6
-            if size == 126 and here > 3:
-                size, start = data[at + 2] << 8 | data[at + 3], at + 8
-            elif size == 127:
-                break
-            if not 0 <= size <= SMALL_BYTES:
-                break
-            stop = start + size
-            if stop > end:
-                self._rest = data[at:]
-                at = end
-                break
-            content = apply_mask(data[start:stop], data[start - 4 : start])
-            if kind == PONG:
-                if size > MAX_CONTROL_BYTES:
-                    break
-                self._pass_on(texts)
-                texts, at = [], stop
-                self.handle_pong(Frame(Opcode.PONG, content))
-                if self.close_sent:
-                    break
-                continue
-            try:
-                texts.append(content.decode())
-            except UnicodeDecodeError:
-                break
-            at = stop
-        self._pass_on(texts)
-        return data[at:]
 
     def _pass_on(self, texts: list[str]) -> None:
         """Have texts handled by a call if the application waits for them, else queue

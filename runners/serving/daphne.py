@@ -8,11 +8,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from runners.live.close_codes import TOO_FAST
-from runners.live.server import (
-    CONTROL_PERIOD_S,
-    MAX_CONTROL_BYTES,
-    MAX_CONTROL_FRAMES,
-)
+from runners.live.plain_frames import MAX_CONTROL_BYTES
+from runners.live.server import CONTROL_PERIOD_S, MAX_CONTROL_FRAMES
 from runners.positions.rate_limits import Bucket
 from runners.serving import process
 from runners.serving.admission import connection_limit

@@ -23,7 +23,9 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from runners.live.server import FrameProtocol, constants, usual_key
+from runners.live.connection_constants import constants
+from runners.live.handshake import usual_key
+from runners.live.server import FrameProtocol
 from runners.serving.admission import connection_limit
 from runners.serving.bodies import BODY_TIMEOUT_S
 

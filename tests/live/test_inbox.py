@@ -13,7 +13,9 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from runners.live.server import INBOX_LIMIT, SMALL_BYTES, FrameProtocol
+from runners.live.inbox import INBOX_LIMIT
+from runners.live.plain_frames import SMALL_BYTES
+from runners.live.server import FrameProtocol
 from runners.live.socket_writer import EXTENSION
 from tests.faults.peer import Peer
 from tests.waiting import eventually

@@ -28,7 +28,8 @@ from uvicorn.server import ServerState
 
 from runners.consumers import speak
 from runners.live.close_codes import TOO_FAST
-from runners.live.server import INBOX_LIMIT, SLICE_BYTES, FrameProtocol
+from runners.live.inbox import INBOX_LIMIT
+from runners.live.server import SLICE_BYTES, FrameProtocol
 from runners.live.socket_writer import FLOOD
 from runners.serving.http import BoundedHttp
 from runners.serving.process import Process

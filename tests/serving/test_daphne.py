@@ -12,7 +12,8 @@ from daphne import http_protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from runners.live.server import MAX_CONTROL_BYTES, MAX_CONTROL_FRAMES
+from runners.live.plain_frames import MAX_CONTROL_BYTES
+from runners.live.server import MAX_CONTROL_FRAMES
 from runners.serving import daphne
 from runners.serving.bodies import BODY_TIMEOUT_S
 from tests.websocket import CONTINUATION, PING, PONG, frame
