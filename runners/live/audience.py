@@ -29,8 +29,9 @@ class Audience:
         self.joining: asyncio.Task[None] | None = None
         self.introduced: set[int] = set()
         self.ticks = 0
-        self.rows_sent = 0
-        # `ticks` and `rows_sent` before the last frame: the state of a member that
+        # Positions of all frames so far, with those merged away.
+        self.positions = 0
+        # `ticks` and `positions` before the last frame: the state of a member that
         # skips it.
         self.before_this_tick = (0, 0)
         # The runners of the last frame.
@@ -64,7 +65,6 @@ class Audience:
             self.hub.flush_at_tick(self, self.tick)
         elif self._pending.pop(runner, row) != row:
             self.merged += 1
-            self.hub.merged += 1
         self._pending[runner] = row
 
     def send(self, events: Sequence[Frames[Event]]) -> None:
@@ -88,23 +88,23 @@ class Audience:
             self.hub.flush_at_tick(self, self.tick)
         if not rows:
             return
-        self.before_this_tick = (self.ticks, self.rows_sent)
+        merged, self.merged = self.merged, 0
+        self.before_this_tick = (self.ticks, self.positions)
         self.ticks += 1
-        self.rows_sent += len(rows)
+        self.positions += len(rows) + merged
         self.runners_of_frame = rows.keys()
         self._newest.update((r, (self.ticks, row)) for r, row in rows.items())
-        frame = typed_dialect.positions_frame(rows.values(), self.merged, now_ms())
-        self.merged = 0
+        frame = typed_dialect.positions_frame(rows.values(), merged, now_ms())
         since, now = self._pending_since, self.hub.loop.time()
         if self._pending:
             self._pending_since = now
         self._writing = True
-        self._write(frame, len(rows), list(self.members), since, now)
+        self._write(frame, (len(rows), merged), list(self.members), since, now)
 
     def _write(
         self,
         frame: bytes,
-        rows: int,
+        counts: tuple[int, int],
         members: list[TypedOutbox],
         since: float,
         at: float,
@@ -112,23 +112,26 @@ class Audience:
         rest = members[SOCKETS_PER_PASS:]
         self._writing = bool(rest)
         if rest:
-            self.hub.loop.call_soon(self._write, frame, rows, rest, since, at)
+            self.hub.loop.call_soon(self._write, frame, counts, rest, since, at)
         written = 0
         one, now = (frame,), self.hub.loop.time()
         for member in members[:SOCKETS_PER_PASS]:
             if member in self.members and member.write_shared(one, self, now):
                 written += 1
+        rows, merged = counts
         self.hub.delivered += written * rows
+        self.hub.merged += written * merged
         self.hub.record_pass(since, at)
 
-    def catch_up(self, member: TypedOutbox, ticks: int, rows_sent: int) -> None:
+    def catch_up(self, member: TypedOutbox, ticks: int, positions: int) -> None:
         """Send a member the rows that are newer than the last frame it got."""
         rows = [row for tick, row in self._newest.values() if tick > ticks]
         if rows and member in self.members:
-            merged = self.rows_sent - rows_sent - len(rows)
+            merged = self.positions - positions - len(rows)
             frame = typed_dialect.positions_frame(rows, merged, now_ms())
             if member.write_shared((frame,), self, self.hub.loop.time()):
                 self.hub.delivered += len(rows)
+                self.hub.merged += merged
 
     def forget(self, runner: int) -> None:
         """Discard queued positions of a runner removed from the topic."""

@@ -60,7 +60,7 @@ class SharedFrames(Protocol):
     @property
     def runners_of_frame(self) -> Collection[int]: ...
 
-    def catch_up(self, member: TypedOutbox, ticks: int, rows_sent: int) -> None: ...
+    def catch_up(self, member: TypedOutbox, ticks: int, positions: int) -> None: ...
 
 
 class Outbox:
@@ -303,8 +303,8 @@ class TypedOutbox(Outbox):
         super().catch_up()
         self.flush()
         backfill, self._missed = self._missed, {}
-        for audience, (ticks, rows_sent) in backfill.items():
-            audience.catch_up(self, ticks, rows_sent)
+        for audience, (ticks, positions) in backfill.items():
+            audience.catch_up(self, ticks, positions)
 
     def heartbeat(self, silent_since: float) -> float:
         """Write an empty frame, because clients take silence for a lost connection."""

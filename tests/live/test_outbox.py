@@ -221,7 +221,8 @@ async def test_audience_members_share_one_encoded_frame(hub: Hub) -> None:
     await iterations()
     assert alice.messages == bob.messages
     assert alice.writes[0][0] is bob.writes[0][0]
-    assert (hub.delivered, hub.merged) == (4, 1)
+    # Alice and Bob each got two of three positions.
+    assert (hub.delivered, hub.merged) == (4, 2)
 
 
 async def test_slow_audience_member_skips_frames_and_catches_up(
@@ -233,15 +234,19 @@ async def test_slow_audience_member_skips_frames_and_catches_up(
     audience.receive(position(8, 1))
     await iterations()
     bob.behind = True
-    for t in range(2, 12):
+    audience.receive(position(7, 2))
+    for t in range(3, 12):
         audience.receive(position(7, t))
         await iterations()
-    assert len(alice.messages) == 11
+    assert len(alice.messages) == 10
     assert len(bob.messages) == 1
     bob.drain()
     # Runner 8 has no new position, and only the newest of runner 7 is sent.
     assert [row[:2] for row in bob.messages[-1]["fixes"]] == [["7", 11]]
+    # One was merged in a tick, for Alice too, and eight in skipped frames.
     assert bob.messages[-1]["merged"] == 9
+    # Each of the twelve positions was sent to each member, or counted.
+    assert (hub.delivered, hub.merged) == (11 + 3, 1 + 9)
     audience.receive(position(7, 12))
     await iterations()
     assert bob.messages[-1] == alice.messages[-1]
