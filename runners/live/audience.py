@@ -129,9 +129,9 @@ class Audience:
         if rows and member in self.members:
             merged = self.positions - positions - len(rows)
             frame = typed_dialect.positions_frame(rows, merged, now_ms())
-            if member.write_shared((frame,), self, self.hub.loop.time()):
-                self.hub.delivered += len(rows)
-                self.hub.merged += merged
+            member.write_shared((frame,), self, self.hub.loop.time())
+            self.hub.delivered += len(rows)
+            self.hub.merged += merged
 
     def forget(self, runner: int) -> None:
         """Discard queued positions of a runner removed from the topic."""

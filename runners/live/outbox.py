@@ -302,9 +302,10 @@ class TypedOutbox(Outbox):
     def catch_up(self) -> None:
         super().catch_up()
         self.flush()
-        backfill, self._missed = self._missed, {}
-        for audience, (ticks, positions) in backfill.items():
-            audience.catch_up(self, ticks, positions)
+        # A frame may fill the buffer again: the rest waits until it is drained.
+        while self._missed and not self.writer.behind:
+            audience, missed = self._missed.popitem()
+            audience.catch_up(self, *missed)
 
     def heartbeat(self, silent_since: float) -> float:
         """Write an empty frame, because clients take silence for a lost connection."""

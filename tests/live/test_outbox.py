@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -250,6 +251,28 @@ async def test_slow_audience_member_skips_frames_and_catches_up(
     audience.receive(position(7, 12))
     await iterations()
     assert bob.messages[-1] == alice.messages[-1]
+
+
+async def test_skipped_frames_of_several_audiences_are_caught_up_one_after_another(
+    hub: Hub,
+) -> None:
+    class FullWriter(RecordingWriter):
+        def write(self, frames: Sequence[bytes]) -> None:
+            super().write(frames)
+            self.behind = True
+
+    writer = FullWriter()
+    writer.behind = True
+    audiences = [audience_of(hub, writer), audience_of(hub)]
+    audiences[1].members = audiences[0].members
+    for runner in (7, 8):
+        for audience in audiences:
+            audience.receive(position(runner, 1))
+        await iterations()
+    for _ in range(2):
+        writer.drain()
+    rows = [[row[0] for row in m["fixes"]] for m in writer.messages]
+    assert rows == [["7", "8"], ["7", "8"]]
 
 
 async def test_backfill_of_a_member_is_not_sent_after_a_newer_shared_position(
