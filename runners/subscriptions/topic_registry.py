@@ -11,7 +11,8 @@ from runners.live.hub import Hub
 from runners.live.outbox import TypedOutbox
 from runners.rights.access import blockers_of
 from runners.snapshots.items import find_races
-from runners.subscriptions.topic import NOBODY, Blockers, Topic, TopicName
+from runners.subscriptions.topic import Topic, TopicName
+from runners.subscriptions.topic_members import NOBODY, Blockers
 
 # How long the result of a race lookup is reused.
 FOUND_AGE_S = 1.0
@@ -99,7 +100,7 @@ class TopicRegistry:
     async def refresh(self, runners: set[int]) -> None:
         """Refresh all topics, and those with these runners completely."""
         for topic in list(self._topics.values()):
-            if not runners.isdisjoint(topic.items):
+            if not runners.isdisjoint(topic.members.items):
                 topic.invalidate()
             await topic.refresh()
 

@@ -33,7 +33,7 @@ from runners.live.server import SLICE_BYTES, FrameProtocol
 from runners.live.socket_writer import FLOOD
 from runners.serving.http import BoundedHttp
 from runners.serving.process import Process
-from runners.subscriptions import topic
+from runners.subscriptions import topic_snapshots
 from runners.subscriptions.topic import TopicName
 from tests.clients import seed_client
 from tests.servers import Server
@@ -249,13 +249,13 @@ async def test_a_visitor_who_vanishes_is_freed_without_a_collection(
     process: Process, monkeypatch: pytest.MonkeyPatch, more: bytes, changed: bool
 ) -> None:
     # Longer than this test waits, and the other one stays: the backfill is pending.
-    monkeypatch.setattr(topic, "SNAPSHOT_MAX_AGE_S", 3_600)
+    monkeypatch.setattr(topic_snapshots, "SNAPSHOT_MAX_AGE_S", 3_600)
     other = await follow_public(more)
     stays = set(process.access_monitor.sockets)
     transport = await follow_public(more)
     if changed:
         # As after a change of rights.
-        process.topics.of(TopicName())._discard_snapshots()
+        process.topics.of(TopicName()).snapshots.discard()
     gc.disable()
     try:
         (session,) = process.access_monitor.sockets - stays

@@ -82,7 +82,7 @@ async def test_a_poll_finds_one_runner_leaving_and_a_different_one_joining(
 
     await database_sync_to_async(swap)()
     await topic.refresh()
-    assert [item["code"] for item in topic.items.values()] == ["bob"]
+    assert [item["code"] for item in topic.members.items.values()] == ["bob"]
     topic.close()
 
 

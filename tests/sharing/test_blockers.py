@@ -11,7 +11,9 @@ from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import TypedOutbox
 from runners.rights.access import blockers_of
-from runners.subscriptions.topic import Blockers, TopicName, Version
+from runners.subscriptions.topic import TopicName
+from runners.subscriptions.topic_members import Blockers
+from runners.subscriptions.topic_reads import Version
 from runners.subscriptions.topic_registry import TopicRegistry
 from tests.live.socket_writers import RecordingWriter
 
@@ -43,7 +45,7 @@ async def test_a_block_applies_to_a_socket_that_joins_while_blocks_are_read(
     await topics.refresh_blockers(set(HER_BLOCKERS))
     (audience,) = (
         audience
-        for (_, blockers), audience in topics.of(public).audiences.items()
+        for (_, blockers), audience in topics.of(public).members.audiences.items()
         if blockers == HER_BLOCKERS
     )
     assert list(audience.members) == [outbox]

@@ -30,8 +30,7 @@ from runners.recovery.backfill import (
     stored_after,
     stored_since,
 )
-from runners.subscriptions import runner_reads
-from runners.subscriptions import topic as topic_module
+from runners.subscriptions import runner_reads, topic_snapshots
 from runners.subscriptions.topic import Topic, TopicName
 from runners.units.clock import now_ms
 from tests.live.socket_writers import RecordingWriter
@@ -299,12 +298,12 @@ async def test_positions_are_read_again_after_the_last_socket_shares_a_snapshot(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Sockets share a snapshot as long as it is being read.
-    monkeypatch.setattr(topic_module, "SNAPSHOT_MAX_AGE_S", 0)
+    monkeypatch.setattr(topic_snapshots, "SNAPSHOT_MAX_AGE_S", 0)
     monkeypatch.setattr(recovery, "COMMIT_DELAY_S", 0)
     reads: list[str] = []
     read_again = asyncio.Event()
 
-    def read_slowly(blockers: object) -> list[bytes]:
+    def read_slowly(race: object, blockers: object) -> list[bytes]:
         time.sleep(0.1)
         reads.append("snapshot")
         return []
@@ -316,10 +315,10 @@ async def test_positions_are_read_again_after_the_last_socket_shares_a_snapshot(
 
     topic = Topic(TopicName(), hub, {})
     await topic._loaded
-    monkeypatch.setattr(topic, "_encode_snapshot", read_slowly)
-    monkeypatch.setattr(topic, "_read_stored_after", read_stored_after)
+    monkeypatch.setattr(topic_snapshots, "_encode", read_slowly)
+    monkeypatch.setattr(topic.snapshots, "_read_stored_after", read_stored_after)
     outbox = TypedOutbox(RecordingWriter(), hub)
-    await asyncio.gather(topic.snapshot(outbox), read_again.wait())
+    await asyncio.gather(topic.snapshots.read(outbox), read_again.wait())
     assert reads == ["snapshot", "again"]
     topic.close()
     database.close_connections()

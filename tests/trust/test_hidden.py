@@ -18,7 +18,7 @@ from runners.preferences.runner_settings import (
     zone_add,
 )
 from runners.recovery.backfill import COMMIT_DELAY_S
-from runners.subscriptions.topic import SNAPSHOT_MAX_AGE_S
+from runners.subscriptions.topic_snapshots import SNAPSHOT_MAX_AGE_S
 from runners.units.clock import now_ms
 from tests.servers import Server
 from tests.trust.drive import Cast, Drive, Listener, make_cast

@@ -209,9 +209,9 @@ async def read_snapshot(
         bodies = []
         backfill = []
         for topic in shown.topics:
-            bodies += await topic.snapshot(typed.outbox)
+            bodies += await topic.snapshots.read(typed.outbox)
             if since is not None:
-                backfill.append(await topic.backfill(since, typed.outbox))
+                backfill.append(await topic.snapshots.backfill(since, typed.outbox))
         if shown.runners or not bodies:
             begins = session.followed.begins_of(shown.runners)
             bodies += await session.process.runner_reads.snapshot(begins)
@@ -232,6 +232,6 @@ def _shown_of(typed: Typed, topics: Sequence[Topic], runners: Collection[int]) -
     kept = [topic for topic in topics if topic.topic_name in followed.topics]
     return Shown(
         kept,
-        [topic.removed_for(typed.outbox) for topic in kept],
+        [topic.members.removed_for(typed.outbox) for topic in kept],
         [pk for pk in runners if pk in single],
     )
