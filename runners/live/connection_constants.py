@@ -10,10 +10,12 @@ from typing import Any
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-# What constructors of uvicorn's protocols set that belongs to one connection.
+# What constructors of uvicorn's protocols set that belongs to one connection, or is not
+# used.
 OWN = {
     *("app_state", "conn", "default_headers", "frames", "parser", "pipeline"),
     *("queue", "writable"),
+    *("last_ping_rtt", "ping_sent_at", "ping_timer", "pong_timer"),
 }
 
 

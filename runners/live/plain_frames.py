@@ -1,4 +1,4 @@
-"""Parses the small masked text frames and pongs that most clients only send."""
+"""Parses the small masked text frames and pongs that clients send most of the time."""
 
 from __future__ import annotations
 

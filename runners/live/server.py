@@ -23,7 +23,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
 )
 from uvicorn.server import ServerState
-from websockets.frames import Frame, Opcode
+from websockets.frames import Frame
 from websockets.protocol import Protocol, State
 from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
@@ -32,6 +32,7 @@ from runners.live.close_codes import TOO_FAST
 from runners.live.connection_constants import constants
 from runners.live.handshake import Headers, scope_of, switching_protocols
 from runners.live.inbox import INBOX_LIMIT, Inbox
+from runners.live.keepalive import PingedSocket, keepalive_of
 from runners.live.plain_frames import (
     MAX_CONTROL_BYTES,
     SMALL_BYTES,
@@ -58,12 +59,10 @@ MAX_BYTES_AFTER_CLOSE = 4 * 1024
 # session, so that no rate of its messages limits them.
 MAX_CONTROL_FRAMES = 100
 CONTROL_PERIOD_S = 10.0
-# Writes the pings of sockets without a parser of their own, which takes 2.8 KiB.
-PINGER = ServerProtocol()
-PINGER.state = State.OPEN
 # `writable` of the sockets that have never been behind: an event takes 0.7 KiB.
 NEVER_PAUSED = asyncio.Event()
 NEVER_PAUSED.set()
+NEVER_PINGED: set[PingedSocket] = set()
 
 
 class FrameProtocol(WebSocketsSansIOProtocol):
@@ -74,8 +73,9 @@ class FrameProtocol(WebSocketsSansIOProtocol):
     __slots__ = (
         *("close_sent", "disconnected", "frames", "loop", "queue"),
         *("read_paused", "scope", "transport", "writable", "writer"),
-        *("last_ping_rtt", "ping_sent_at"),
+        *("pending_ping_payload", "ping_group", "ping_step"),
     )
+    ping_step: int
     writer: TransportWriter
     # Frames that were written before the handshake is accepted.
     first_frames = b""
@@ -108,6 +108,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         self.frames = []
         self.queue: Any = Inbox()
         self.writable = NEVER_PAUSED
+        self.ping_group = NEVER_PINGED
 
     @property
     def conn(self) -> ServerProtocol:  # type: ignore[override]
@@ -224,7 +225,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
             if texts:
                 self._pass_on(texts)
             if pong is not None:
-                self.handle_pong(Frame(Opcode.PONG, pong))
+                self._receive_pong(pong)
             elif is_cut:
                 self._rest = data
                 return
@@ -276,18 +277,25 @@ class FrameProtocol(WebSocketsSansIOProtocol):
             self.read_paused = True
             self.transport.pause_reading()
 
-    def send_keepalive_ping(self) -> None:
-        own, self._conn = self._conn, self._conn or PINGER
-        super().send_keepalive_ping()
-        self._conn = own
+    def schedule_ping(self) -> None:
+        assert self.ping_interval is not None
+        keepalive_of(self.loop, self.ping_interval, self.ping_timeout).add(self)
+
+    def stop_keepalive(self) -> None:
+        self.ping_group.discard(self)
 
     def handle_ping(self) -> None:
         super().handle_ping()
         self._count_control_frame()
 
     def handle_pong(self, event: Frame) -> None:
-        super().handle_pong(event)
-        self._count_control_frame()
+        self._receive_pong(event.data)
+
+    def _receive_pong(self, content: bytes | bytearray | memoryview) -> None:
+        if content == self.pending_ping_payload:
+            self.pending_ping_payload = None
+        else:
+            self._count_control_frame()
 
     def handle_cont(self, event: Frame) -> None:
         super().handle_cont(event)

@@ -37,8 +37,9 @@ from runners.subscriptions import topic_snapshots
 from runners.subscriptions.topic import TopicName
 from tests.clients import seed_client
 from tests.servers import Server
+from tests.virtual_time import virtual_time
 from tests.waiting import eventually, within
-from tests.websocket import CLOSE, PING, PONG, frame
+from tests.websocket import CLOSE, PING, PONG, TEXT, frame
 
 
 def test_uvicorn_has_the_version_that_was_reviewed() -> None:
@@ -64,15 +65,18 @@ def test_uvicorn_has_the_version_that_was_reviewed() -> None:
         "handle_pong",
         "keepalive_timeout",
         "loop",
+        "pending_ping_payload",
         "queue",
         "read_paused",
         "request",
         "response",
         "run_asgi",
+        "schedule_ping",
         "scope",
         "send_receive_event_to_app",
         "shutdown",
         "start_keepalive",
+        "stop_keepalive",
         "tasks",
         "transport",
     ],
@@ -178,9 +182,13 @@ HANDSHAKE = (
 )
 
 
-def connect(application: Any, request: bytes) -> tuple[Transport, ServerState]:
+def connect(
+    application: Any, request: bytes, **options: Any
+) -> tuple[Transport, ServerState]:
     """Serve a handshake; `protocol` of the transport receives what follows."""
-    config = Config(application, ws=FrameProtocol, ws_per_message_deflate=False)
+    config = Config(
+        application, ws=FrameProtocol, ws_per_message_deflate=False, **options
+    )
     config.load()
     state = ServerState()
     return connect_to(config, state, request), state
@@ -347,9 +355,11 @@ class Messages:
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[tuple[FrameProtocol, Transport, Messages]]:
+async def connected(
+    **options: Any,
+) -> AsyncIterator[tuple[FrameProtocol, Transport, Messages]]:
     messages = Messages()
-    transport, state = connect(messages, HANDSHAKE + b"\r\n")
+    transport, state = connect(messages, HANDSHAKE + b"\r\n", **options)
     await within(messages.accepted.wait())
     transport.written = b""
     protocol = transport.protocol
@@ -360,21 +370,97 @@ async def connected() -> AsyncIterator[tuple[FrameProtocol, Transport, Messages]
     await within(asyncio.gather(*state.tasks))
 
 
+@virtual_time
 async def test_a_ping_and_its_pong_allocate_no_parser() -> None:
     """One takes 2.8 KiB, for each spectator."""
     async with connected() as (protocol, transport, messages):
         messages.may_read.set()
-        protocol.send_keepalive_ping()
-        payload = transport.written.removeprefix(b"\x89\x04")
-        assert len(payload) == 4 and protocol.pong_timer is not None
+        await asyncio.sleep(20.1)
+        (payload,) = pings(transport)
         # Of no ping, cut in two, and with texts around it.
         protocol.data_received(frame(b"", PONG) + frame(b"a")[:5])
-        assert protocol.pong_timer is not None
+        assert protocol.pending_ping_payload == payload
         protocol.data_received(frame(b"a")[5:] + frame(payload, PONG) + frame(b"b"))
-        assert protocol.pong_timer is None and protocol.ping_timer is not None
+        assert protocol.pending_ping_payload is None
         await eventually(lambda: len(messages.received) == 3)
         assert [each.get("text") for each in messages.received] == [None, "a", "b"]
         assert protocol._conn is None
+
+
+def pings(transport: Transport) -> list[bytes]:
+    """Return the contents of the pings that were written since the last call."""
+    written, transport.written = transport.written, b""
+    found = [written[at : at + 6] for at in range(0, len(written), 6)]
+    assert all(each.startswith(b"\x89\x04") for each in found)
+    return [each[2:] for each in found]
+
+
+@pytest.mark.parametrize("in_message", [False, True])
+@pytest.mark.parametrize("timeout_s", [5, 20, 60, None])
+@virtual_time
+async def test_sockets_that_answer_are_pinged_in_each_interval(
+    timeout_s: float | None, in_message: bool
+) -> None:
+    """Also within a message of several frames, which websockets' parser reads."""
+    async with connected(ws_ping_timeout=timeout_s) as (protocol, transport, _):
+        protocol.data_received(frame(b"a", TEXT, fin=False) if in_message else b"")
+        seen = set()
+        await asyncio.sleep(0.1)
+        for _ in range(3):
+            await asyncio.sleep(19.8)
+            assert not pings(transport)
+            await asyncio.sleep(0.2)
+            (payload,) = pings(transport)
+            seen.add(payload)
+            protocol.data_received(frame(payload, PONG))
+            assert protocol.pending_ping_payload is None
+        assert len(seen) == 3 and not transport.closed
+
+
+@pytest.mark.parametrize("timeout_s", [5, 20, 60])
+@virtual_time
+async def test_sockets_that_do_not_answer_are_closed(timeout_s: float) -> None:
+    async with connected(ws_ping_timeout=timeout_s) as (protocol, transport, _):
+        await asyncio.sleep(20.1)
+        assert len(pings(transport)) == 1
+        protocol.data_received(frame(b"else", PONG))
+        await asyncio.sleep(timeout_s - 0.2)
+        assert not pings(transport) and not transport.closed
+        await asyncio.sleep(0.2)
+        content = struct.pack("!H", 1011) + b"keepalive ping timeout"
+        assert transport.written == bytes((0x88, len(content))) + content
+        assert transport.closed
+
+
+@virtual_time
+async def test_a_late_answer_is_followed_by_the_next_ping() -> None:
+    async with connected(ws_ping_timeout=60) as (protocol, transport, _):
+        await asyncio.sleep(70)
+        (payload,) = pings(transport)
+        protocol.data_received(frame(payload, PONG))
+        await asyncio.sleep(1.1)
+        assert len(pings(transport)) == 1
+
+
+@virtual_time
+async def test_without_a_timeout_pings_wait_for_no_answer() -> None:
+    async with connected(ws_ping_timeout=None) as (_, transport, _):
+        await asyncio.sleep(60.1)
+        assert len(pings(transport)) == 3
+
+
+@virtual_time
+async def test_an_error_of_one_socket_does_not_end_the_pings_of_others() -> None:
+    errors: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, each: errors.append(each))
+    async with connected() as (_, broken, _), connected() as (other, transport, _):
+        with patch.object(broken, "write", side_effect=OSError):
+            await asyncio.sleep(20.3)
+        (payload,) = pings(transport)
+        other.data_received(frame(payload, PONG))
+        await asyncio.sleep(20)
+        assert len(pings(transport)) == 1 and len(errors) == 1
 
 
 @pytest.mark.parametrize("kind", [0x89, 0x8A, 0x00], ids=["ping", "pong", "fragment"])
