@@ -10,19 +10,15 @@ from itertools import takewhile
 from typing import Any
 
 import pytest
-from uvicorn.config import Config
-from uvicorn.server import ServerState
 
 from runners.live.inbox import INBOX_LIMIT
 from runners.live.plain_frames import SMALL_BYTES
 from runners.live.server import FrameProtocol
 from runners.live.socket_writer import EXTENSION
-from tests.faults.peer import Peer
+from tests.live.connections import HANDSHAKE, connect
 from tests.waiting import eventually
-from tests.websocket import CLOSE, PING, frame
+from tests.websocket import BINARY, CLOSE, PING, TEXT, frame
 
-TEXT = 1
-BINARY = 2
 SIZES = [
     0,
     1,
@@ -37,34 +33,6 @@ SIZES = [
     SMALL_BYTES + 1,
     70_000,
 ]
-
-
-class Pipe(asyncio.Transport):
-    """Discards the protocol's output."""
-
-    paused = False
-
-    def write(self, data: object) -> None:
-        pass
-
-    def is_closing(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        pass
-
-    abort = close
-
-    def set_write_buffer_limits(
-        self, high: int | None = None, low: int | None = None
-    ) -> None:
-        pass
-
-    def pause_reading(self) -> None:
-        self.paused = True
-
-    def resume_reading(self) -> None:
-        self.paused = False
 
 
 async def connected_protocol(
@@ -100,14 +68,10 @@ async def connected_protocol(
                 received.extend(scope["extensions"][EXTENSION].take_texts())
         await asyncio.Event().wait()
 
-    config = Config(application, ws_max_size=100_000, log_level="critical")
-    config.load()
-    protocol = FrameProtocol(config, ServerState(), {})
-    protocol.connection_made(Pipe())
-    protocol.data_received(Peer().request("ws://test/"))
-    for _ in range(3):
-        await asyncio.sleep(0)
-    return protocol
+    transport, _ = connect(application, HANDSHAKE + b"\r\n")
+    await eventually(lambda: transport.written)
+    assert isinstance(transport.protocol, FrameProtocol)
+    return transport.protocol
 
 
 @pytest.mark.parametrize("calls", [False, True])

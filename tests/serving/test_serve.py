@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -8,14 +9,18 @@ import re
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
+from uvicorn.server import ServerState
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from runners.serving.http import BoundedHttp
 from tests.clients import is_heartbeat
 from tests.faults.metrics import metrics
+from tests.live.connections import Transport, configured
 from tests.servers import NEW_INTERPRETER, PRODUCTION, Server, clean_environment, run
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -189,3 +194,25 @@ def is_alive(pid: int) -> bool:
     with contextlib.suppress(FileNotFoundError):
         return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
     return False
+
+
+async def test_the_access_log_has_no_lines_of_what_crowds_ask_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        length = [(b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        await send({"type": "http.response.body"})
+
+    caplog.set_level("INFO", "uvicorn.access")
+    state = ServerState()
+    protocol = BoundedHttp(configured(application), state, {})
+    protocol.connection_made(Transport())
+    # A proxy sends requests of several viewers on one connection.
+    for path in ("/races/ten/eta.json?at=5", "/a", "/live.json", "/b?x=/eta.json"):
+        protocol.data_received(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await asyncio.gather(*state.tasks)
+    protocol.connection_lost(None)
+    logged = [record.getMessage().split()[3] for record in caplog.records]
+    # Where other tests have started the application, its log masks queries.
+    assert [path.partition("?")[0] for path in logged] == ["/a", "/b"]

@@ -6,7 +6,6 @@ import asyncio
 import socket
 import time
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 import uvicorn
@@ -15,6 +14,7 @@ from uvicorn.server import ServerState
 from bench import process
 from runners.serving import http
 from runners.serving.http import HEADERS, MAX_CHUNKS, MAX_PIPELINED, BoundedHttp
+from tests.live.connections import Transport, configured
 from tests.servers import Server
 from tests.waiting import PATIENCE_S
 
@@ -58,13 +58,9 @@ async def test_no_page_is_made_for_a_connection_that_is_refused() -> None:
     async def page(scope: Any, receive: Any, send: Any) -> None:
         received.append((await receive())["type"])
 
-    config, state = uvicorn.Config(page, proxy_headers=False), ServerState()
-    config.load()
-    connection = BoundedHttp(config, state, {})
-    transport = Mock(spec=asyncio.Transport)
-    transport.is_closing.return_value = False
-    transport.get_extra_info.return_value = None
-    connection.connection_made(transport)
+    state = ServerState()
+    connection = BoundedHttp(configured(page), state, {})
+    connection.connection_made(Transport())
     connection.data_received(HEAD * (2 * MAX_PIPELINED))
     await asyncio.gather(*state.tasks, return_exceptions=True)
     connection.connection_lost(None)
