@@ -20,17 +20,11 @@ from django.utils.translation import gettext as _
 
 from runners.activity_files.formats import FileError
 from runners.models import Entry, LatestPosition, Position, Race, RightsChange
+from runners.positions.active_entry import ActiveEntry, active_entry
 from runners.positions.fix import Fix
 from runners.positions.privacy_rules import read_rules
-from runners.positions.running import (
-    ActiveEntry,
-    Running,
-    StoredFix,
-    active_entry,
-    file_passings,
-    read_stored,
-    recompute,
-)
+from runners.positions.recompute import file_passings, recompute
+from runners.positions.running import Running, StoredFix, read_stored
 from runners.positions.storage import FILE, Row, write_rows
 from runners.positions.validation import FixError, check_fix
 from runners.races.progress import State

@@ -24,8 +24,9 @@ from runners.live.hub import Hub
 from runners.positions.fix import Fix
 from runners.positions.phone_activity import PhoneActivityLog
 from runners.positions.privacy_rules import PrivacyRules, read_latest, read_rules
+from runners.positions.recompute import recompute
 from runners.positions.recorder import Recorder, RecorderFull
-from runners.positions.running import Running, read_running, recompute
+from runners.positions.running import Running, read_running
 from runners.positions.storage import Change, Row
 from runners.positions.track import Publisher, Track, changes_of, rows_of
 from runners.positions.validation import FixError, check_fix

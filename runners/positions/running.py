@@ -1,28 +1,20 @@
-"""The processing of a runner's fixes in their race: progress, splits, states.
+"""A runner's state in their race, which each fix advances.
 
 The state travels in the events of the runner's group and is stored with the latest
-position, so that any process can continue with the next fix. After late fixes, the
-complete track is replayed.
+position, so that any process can continue with the next fix.
 """
 
 from __future__ import annotations
 
 import math
-import threading
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
-from zlib import crc32
 
-import orjson
-from django.db import transaction
 from django.utils import timezone
 
 from runners.live.events import SplitPassed, StatusChanged
-from runners.models import Entry, LatestPosition, Position, Race, Split
-from runners.models.race import LONG_AGO, NEVER
+from runners.models import Entry, LatestPosition, Position, Split
+from runners.positions.active_entry import ActiveEntry, active_entry
 from runners.positions.fix import Fix
 from runners.positions.storage import (
     FILE,
@@ -31,39 +23,12 @@ from runners.positions.storage import (
     SplitChange,
     StatusChange,
 )
-from runners.races.course import Course
-from runners.races.progress import Guide, Seen, State
-from runners.races.splits import Mark, Passing
-from runners.units.clock import milliseconds, now_ms
+from runners.races.progress import Seen, State
+from runners.races.splits import Passing
+from runners.units.clock import milliseconds, moment_of, now_ms
 
-# Smaller corrections of a progress are not stored.
-NEGLIGIBLE_M = 1.0
 # Temporary states, with the entry's stored status.
 TEMPORARY_STATES = {"off_course": "started"}
-
-
-@dataclass(frozen=True, slots=True)
-class ActiveEntry:
-    """An entry whose race is not over, with its course.
-
-    Its fixes count from `opens` to `ends`. `version` changes with the course, its
-    checkpoints and the gun. Times are in milliseconds.
-    """
-
-    entry: int
-    race: int
-    slug: str
-    # Whether the race is public, and not for holders of a link only.
-    public: bool
-    gun: int
-    opens: int
-    ends: int
-    guide: Guide
-    version: int
-
-    def is_on(self, t: int) -> bool:
-        """Return whether a fix of this time is one of the race."""
-        return self.opens <= t <= self.ends
 
 
 class Running:
@@ -123,9 +88,9 @@ class Running:
         for fix in seen.confirmed:
             yield ConfirmedFix(runner, fix.t, fix.progress)
         for passing in seen.splits:
-            yield _split(entry, passing)
-        if _stored_status(before) != _stored_status(after):
-            yield StatusChange(entry, *_stored_status(after))
+            yield split_change(entry, passing)
+        if stored_status(before) != stored_status(after):
+            yield StatusChange(entry, *stored_status(after))
 
     def events(
         self,
@@ -164,12 +129,12 @@ class Running:
             yield StatusChanged(runner, code, after.status, now)
 
 
-def _split(entry: int, passing: Passing, *, by_file: bool = False) -> SplitChange:
+def split_change(entry: int, passing: Passing, *, by_file: bool = False) -> SplitChange:
     mark, _, number, at, uncertainty = passing
     return SplitChange(entry, mark, number, at, uncertainty, by_file)
 
 
-def _stored_status(state: State) -> tuple[str, int | None, int | None]:
+def stored_status(state: State) -> tuple[str, int | None, int | None]:
     """Return the fields to store for an entry: status, start and finish."""
     return (
         TEMPORARY_STATES.get(state.status, state.status),
@@ -239,64 +204,6 @@ def read_running(pk: int) -> tuple[Running | None, float]:
     return Running(engagement, state, frozenset(passes)), until
 
 
-class _Known(NamedTuple):
-    changed_at: datetime
-    race: Race
-    guide: Guide
-    version: int
-
-
-_known: dict[int, _Known] = {}
-_knowing = threading.Lock()
-
-
-def active_entry(entry: Entry, *, is_own: bool = False) -> ActiveEntry:
-    """Return an entry with its course and window.
-
-    `is_own`: for positions that the runners give themselves, which count also outside
-    of the window that they have agreed to show.
-    """
-    known = _race(entry.race_id)
-    gun = entry.wave.start if entry.wave else known.race.start
-    agreed_from, agreed_until = (LONG_AGO, NEVER) if is_own else entry.agreed
-    opens = max(known.race.opens_for(entry.wave), agreed_from)
-    ends = min(known.race.ends, agreed_until)
-    gun_ms = milliseconds(gun)
-    return ActiveEntry(
-        entry=entry.pk,
-        race=entry.race_id,
-        slug=known.race.slug,
-        public=known.race.visibility == Race.Visibility.PUBLIC,
-        gun=gun_ms,
-        opens=milliseconds(opens),
-        ends=milliseconds(ends),
-        guide=known.guide,
-        version=known.version ^ gun_ms & 0xFFFFFFFF,
-    )
-
-
-def _race(pk: int) -> _Known:
-    """Return a race with its guide, made once for each change of the race."""
-    changed_at = Race.objects.values_list("changed_at", flat=True).get(pk=pk)
-    with _knowing:
-        known = _known.get(pk)
-        if known is None or known.changed_at != changed_at:
-            race = Race.objects.get(pk=pk)
-            marks = [
-                Mark(checkpoint.pk, checkpoint.distance, checkpoint.kind)
-                for checkpoint in race.checkpoints.all()
-            ]
-            made_of = [race.line, race.length, race.top_speed, list(map(tuple, marks))]
-            version = crc32(orjson.dumps(made_of))
-            if known is not None and known.version == version:
-                guide = known.guide
-            else:
-                course = Course(race.line, length=race.length)
-                guide = Guide(course, marks, top_speed=race.top_speed)
-            known = _known[pk] = _Known(race.changed_at, race, guide, version)
-    return known
-
-
 class StoredFix(NamedTuple):
     """A stored position with its results so far."""
 
@@ -317,8 +224,8 @@ def read_stored(pk: int, engagement: ActiveEntry) -> list[StoredFix]:
     rows = (
         Position.objects.filter(
             runner=pk,
-            recorded_at__gte=_moment(engagement.opens),
-            recorded_at__lte=_moment(engagement.ends),
+            recorded_at__gte=moment_of(engagement.opens),
+            recorded_at__lte=moment_of(engagement.ends),
         )
         .order_by("recorded_at")
         .values_list(
@@ -330,95 +237,3 @@ def read_stored(pk: int, engagement: ActiveEntry) -> list[StoredFix]:
         StoredFix(row, Fix(milliseconds(at), *measured), progress, held, source)
         for row, progress, held, source, at, *measured in rows.iterator()
     ]
-
-
-def _moment(t: int) -> datetime:
-    return datetime.fromtimestamp(t / 1000, UTC)
-
-
-class Recomputed(NamedTuple):
-    """The result of a replay: the state, and new or changed splits."""
-
-    state: State
-    splits: list[Passing]
-
-
-def recompute(pk: int, engagement: ActiveEntry) -> Recomputed | None:
-    """Replay a runner's track, including late fixes, and store what differs.
-
-    Returns None if nothing is new, because the phone has sent stored fixes again.
-    """
-    rows = read_stored(pk, engagement)
-    gun = engagement.gun
-    if all(row.fix.t < gun or row.held or row.progress is not None for row in rows):
-        return None
-    replay = engagement.guide.replay(engagement.gun, [row.fix for row in rows])
-    known = {
-        (split.checkpoint_id, split.pass_number): split
-        for split in Split.objects.filter(entry=engagement.entry)
-    }
-    of_file = set(file_passings(rows, replay.splits))
-    # New or changed, and measured where a mat has taken the time.
-    news, beside = [], []
-    for passing in replay.splits:
-        split = known.pop((passing.mark, passing.pass_number), None)
-        if split is not None and split.by_mat:
-            beside.append(passing)
-        elif split is None or not (
-            split.by_hand or _same(split, passing, by_file=passing in of_file)
-        ):
-            news.append(passing)
-    changes: list[Change] = [
-        _split(engagement.entry, passing, by_file=passing in of_file)
-        for passing in [*news, *beside]
-    ]
-    changes.append(StatusChange(engagement.entry, *_stored_status(replay.state)))
-    gone = Split.objects.filter(pk__in=[split.pk for split in known.values()])
-    # Runners may have given a file of a time that they do not show.
-    gone = gone.exclude(by_file=True, time__lt=_moment(engagement.opens))
-    with transaction.atomic():
-        Entry.objects.lock([engagement.entry])
-        gone.filter(by_mat=True).update(phone_time=None)
-        gone.filter(by_hand=False, by_mat=False).delete()
-        for change in changes:
-            change.write()
-        Position.objects.bulk_update(
-            [
-                Position(pk=row.pk, progress=progress, held=held)
-                for row, progress, held in zip(
-                    rows, replay.progress, replay.held, strict=True
-                )
-                if held != row.held or _moved(row.progress, progress)
-            ],
-            ["progress", "held"],
-            batch_size=200,
-        )
-    return Recomputed(replay.state, news)
-
-
-def file_passings(
-    rows: Sequence[StoredFix], passings: Iterable[Passing]
-) -> list[Passing]:
-    """Return the passings that a position of a file is next to; `rows` by time."""
-    times = [row.fix.t for row in rows]
-    found = []
-    for passing in passings:
-        after = bisect_left(times, passing.at)
-        near = rows[max(0, after - 1) : after + 1]
-        if any(row.source == FILE for row in near):
-            found.append(passing)
-    return found
-
-
-def _same(split: Split, passing: Passing, *, by_file: bool) -> bool:
-    return (
-        split.by_file == by_file
-        and milliseconds(split.time) == passing.at
-        and abs(split.uncertainty - passing.uncertainty) < 1
-    )
-
-
-def _moved(before: float | None, after: float | None) -> bool:
-    if before is None or after is None:
-        return before is not after
-    return abs(after - before) > NEGLIGIBLE_M

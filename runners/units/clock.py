@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 
 
 def now_ms() -> int:
@@ -14,3 +14,8 @@ def now_ms() -> int:
 def milliseconds(moment: datetime) -> int:
     """Return a moment as milliseconds since the epoch."""
     return round(moment.timestamp() * 1000)
+
+
+def moment_of(t: float) -> datetime:
+    """Return milliseconds since the epoch as a moment."""
+    return datetime.fromtimestamp(t / 1000, UTC)

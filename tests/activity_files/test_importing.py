@@ -27,8 +27,9 @@ from runners.models import (
     Zone,
 )
 from runners.models.race_role import Role
+from runners.positions.active_entry import active_entry
 from runners.positions.fix import Fix
-from runners.positions.running import active_entry, recompute
+from runners.positions.recompute import recompute
 from runners.races.entries import splits_set
 from runners.rights.roles import role_set
 from runners.rights.windows import public_from

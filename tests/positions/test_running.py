@@ -17,7 +17,7 @@ from runners.models import Checkpoint, Entry, LatestPosition, Position, Race, Sp
 from runners.positions import pipeline as pipeline_module
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline
-from runners.positions.running import recompute
+from runners.positions.recompute import recompute
 from runners.positions.track import Publisher
 from runners.races.entries import entry_mark, splits_set
 from runners.snapshots.items import runner_items

@@ -21,8 +21,8 @@ from runners.models import (
     ShareLink,
     Wave,
 )
+from runners.positions.active_entry import active_entry
 from runners.positions.privacy_rules import read_rules
-from runners.positions.running import active_entry
 from runners.races.race_data import ground_of, rows_of
 from runners.races.setup import race_save
 from runners.recovery.backfill import stored_since

@@ -1,0 +1,113 @@
+"""Replays a runner's track of a race after late fixes, and stores what differs."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from django.db import transaction
+
+from runners.models import Entry, Position, Split
+from runners.positions.active_entry import ActiveEntry
+from runners.positions.running import (
+    StoredFix,
+    read_stored,
+    split_change,
+    stored_status,
+)
+from runners.positions.storage import FILE, Change, StatusChange
+from runners.races.progress import State
+from runners.races.splits import Passing
+from runners.units.clock import milliseconds, moment_of
+
+# Smaller corrections of a progress are not stored.
+NEGLIGIBLE_M = 1.0
+
+
+class Recomputed(NamedTuple):
+    """The result of a replay: the state, and new or changed splits."""
+
+    state: State
+    splits: list[Passing]
+
+
+def recompute(pk: int, engagement: ActiveEntry) -> Recomputed | None:
+    """Replay a runner's track, including late fixes, and store what differs.
+
+    Returns None if nothing is new, because the phone has sent stored fixes again.
+    """
+    rows = read_stored(pk, engagement)
+    gun = engagement.gun
+    if all(row.fix.t < gun or row.held or row.progress is not None for row in rows):
+        return None
+    replay = engagement.guide.replay(engagement.gun, [row.fix for row in rows])
+    known = {
+        (split.checkpoint_id, split.pass_number): split
+        for split in Split.objects.filter(entry=engagement.entry)
+    }
+    of_file = set(file_passings(rows, replay.splits))
+    # New or changed, and measured where a mat has taken the time.
+    news, beside = [], []
+    for passing in replay.splits:
+        split = known.pop((passing.mark, passing.pass_number), None)
+        if split is not None and split.by_mat:
+            beside.append(passing)
+        elif split is None or not (
+            split.by_hand or _same(split, passing, by_file=passing in of_file)
+        ):
+            news.append(passing)
+    changes: list[Change] = [
+        split_change(engagement.entry, passing, by_file=passing in of_file)
+        for passing in [*news, *beside]
+    ]
+    changes.append(StatusChange(engagement.entry, *stored_status(replay.state)))
+    gone = Split.objects.filter(pk__in=[split.pk for split in known.values()])
+    # Runners may have given a file of a time that they do not show.
+    gone = gone.exclude(by_file=True, time__lt=moment_of(engagement.opens))
+    with transaction.atomic():
+        Entry.objects.lock([engagement.entry])
+        gone.filter(by_mat=True).update(phone_time=None)
+        gone.filter(by_hand=False, by_mat=False).delete()
+        for change in changes:
+            change.write()
+        Position.objects.bulk_update(
+            [
+                Position(pk=row.pk, progress=progress, held=held)
+                for row, progress, held in zip(
+                    rows, replay.progress, replay.held, strict=True
+                )
+                if held != row.held or _moved(row.progress, progress)
+            ],
+            ["progress", "held"],
+            batch_size=200,
+        )
+    return Recomputed(replay.state, news)
+
+
+def file_passings(
+    rows: Sequence[StoredFix], passings: Iterable[Passing]
+) -> list[Passing]:
+    """Return the passings that a position of a file is next to; `rows` by time."""
+    times = [row.fix.t for row in rows]
+    found = []
+    for passing in passings:
+        after = bisect_left(times, passing.at)
+        near = rows[max(0, after - 1) : after + 1]
+        if any(row.source == FILE for row in near):
+            found.append(passing)
+    return found
+
+
+def _same(split: Split, passing: Passing, *, by_file: bool) -> bool:
+    return (
+        split.by_file == by_file
+        and milliseconds(split.time) == passing.at
+        and abs(split.uncertainty - passing.uncertainty) < 1
+    )
+
+
+def _moved(before: float | None, after: float | None) -> bool:
+    if before is None or after is None:
+        return before is not after
+    return abs(after - before) > NEGLIGIBLE_M
