@@ -11,7 +11,7 @@ import zoneinfo
 from bisect import bisect
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from django.db import transaction
 from django.utils import timezone
@@ -30,7 +30,7 @@ from runners.positions.validation import FixError, check_fix
 from runners.races.progress import State
 from runners.races.race_data import ground_of
 from runners.races.splits import Passing
-from runners.units.clock import milliseconds, now_ms
+from runners.units.clock import milliseconds, moment_of, now_ms
 
 # One position per interval is used: watches record one per second.
 INTERVAL_MS = 5_000
@@ -91,8 +91,8 @@ def file_plan(*, entry: Entry, fixes: Sequence[Fix], is_own: bool = False) -> Fi
     held = [held for row, held in found if row.fix.t in used]
     return FilePlan(
         fixes=[fix for fix in new if fix.t in used],
-        begin=_moment(during[0].t),
-        end=_moment(during[-1].t),
+        begin=moment_of(during[0].t),
+        end=moment_of(during[-1].t),
         after=len(new) - len(used),
         known=len(shared) - len(new),
         hidden=len(during) - len(shared),
@@ -114,7 +114,7 @@ def file_import(
         [
             Position(
                 runner_id=entry.runner_id,
-                recorded_at=_moment(fix.t),
+                recorded_at=moment_of(fix.t),
                 lat=fix.lat,
                 lng=fix.lng,
                 altitude=fix.altitude,
@@ -156,7 +156,7 @@ def _wrong_day(entry: Entry, fixes: Sequence[Fix]) -> str:
     zone = zoneinfo.ZoneInfo(entry.race.timezone)
     of_file, of_race = (
         date_format(moment.astimezone(zone), "j M Y, H:i")
-        for moment in (_moment(fixes[0].t), entry.gun)
+        for moment in (moment_of(fixes[0].t), entry.gun)
     )
     return _(
         "The file begins on {file}, and the race on {race}: it has no position during "
@@ -213,7 +213,7 @@ def _named(
     settled = set(entry.splits.settled().values_list("checkpoint", "pass_number"))
     names = dict(entry.race.checkpoints.values_list("pk", "name"))
     return [
-        (names[each.mark], each.pass_number, _moment(each.at))
+        (names[each.mark], each.pass_number, moment_of(each.at))
         for each in passings
         if (each.mark, each.pass_number) not in settled
     ]
@@ -243,7 +243,3 @@ def _notify(entry: Entry, changed: Collection[tuple[int, int]]) -> None:
     ]
     RightsChange.objects.note(RightsChange.Kind.RUNNER, [entry.runner_id])
     RightsChange.objects.note(RightsChange.Kind.SPLIT, splits)
-
-
-def _moment(t: int) -> datetime:
-    return datetime.fromtimestamp(t / 1000, UTC)

@@ -9,6 +9,7 @@ from typing import Any
 
 from runners.positions.fix import Fix
 from runners.positions.validation import FixError, fix_from
+from runners.units.clock import milliseconds
 
 KNOT_M_PER_S = 1852 / 3600
 # Greater numbers are milliseconds: as seconds they would be after 2038.
@@ -55,7 +56,7 @@ def time_of(value: Any) -> int | None:
         moment = datetime.fromisoformat(str(value).strip())
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        return round(moment.timestamp() * 1000)
+        return milliseconds(moment)
     except (ValueError, OverflowError):
         raise FixError("position.invalid", "The time cannot be read.") from None
 

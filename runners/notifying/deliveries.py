@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -27,7 +27,7 @@ from runners.models import (
 )
 from runners.models.news import Kind
 from runners.notifying.webhooks import queue_messages
-from runners.units.clock import milliseconds
+from runners.units.clock import milliseconds, moment_of
 
 # Older news is no longer delivered.
 NEWS_FOR = {
@@ -184,7 +184,7 @@ def _off_course(present: QuerySet[Any], now: datetime) -> Iterator[News]:
     ):
         # The phone may have been in a different race since.
         if entry == of:
-            at = datetime.fromtimestamp(since / 1000, UTC)
+            at = moment_of(since)
             yield _news(Kind.OFF_COURSE, runner, entry, at)
 
 

@@ -6,7 +6,7 @@ and not sent to any follower's socket.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.contrib.auth.models import User
@@ -19,6 +19,7 @@ from runners.models.news import Kind
 from runners.notifying import mail
 from runners.notifying.suppression import check_first_mail
 from runners.positions.fix import Fix
+from runners.units.clock import moment_of
 from runners.units.errors import CodedError
 
 MAX_CONTACTS = 5
@@ -55,7 +56,7 @@ def sos_store(*, runner: int, call: Call) -> Sos:
     sos, is_new = Sos.objects.select_for_update().get_or_create(
         runner_id=runner,
         key=call.key,
-        defaults={"called_at": min(_moment(call.called), now), "received_at": now},
+        defaults={"called_at": min(moment_of(call.called), now), "received_at": now},
     )
     _update_position(sos, call)
     withdrawn = call.fine and sos.fine_at is None
@@ -81,7 +82,7 @@ def alarm_store(*, runner: int, call: Call) -> Sos:
 
     Raises `Runner.DoesNotExist`.
     """
-    called = _moment(call.called)
+    called = moment_of(call.called)
     recent = Sos.objects.filter(
         Q(closed_at=None) | Q(closed_at__gte=called),
         runner=runner,
@@ -97,10 +98,10 @@ def _update_position(sos: Sos, call: Call) -> None:
     if call.battery is not None:
         sos.battery = call.battery
     fix = call.fix
-    if fix is None or (sos.placed_at is not None and _moment(fix.t) <= sos.placed_at):
+    if fix is None or (sos.placed_at is not None and moment_of(fix.t) <= sos.placed_at):
         return
     sos.lat, sos.lng, sos.accuracy = fix.lat, fix.lng, fix.accuracy
-    sos.placed_at = _moment(fix.t)
+    sos.placed_at = moment_of(fix.t)
     if fix.battery is not None:
         sos.battery = fix.battery
 
@@ -175,7 +176,3 @@ def contacts_of(runner: Runner) -> QuerySet[Contact]:
     return runner.contacts.select_related("user").annotate(
         is_reached=Exists(subscriptions)
     )
-
-
-def _moment(t: int) -> datetime:
-    return datetime.fromtimestamp(t / 1000, UTC)

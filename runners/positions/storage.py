@@ -20,6 +20,7 @@ from django.db.models import Model
 from runners.models import Checkpoint, Entry, LatestPosition, News, Position, Split
 from runners.models.news import Kind
 from runners.positions.fix import Fix
+from runners.units.clock import moment_of
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class SplitChange(NamedTuple):
             "pass_number": self.pass_number,
         }
         value = {
-            "time": _moment(self.at),
+            "time": moment_of(self.at),
             "uncertainty": self.uncertainty,
             "by_file": self.by_file,
         }
@@ -83,7 +84,7 @@ class SplitChange(NamedTuple):
         News.objects.tell_of_entry(
             Kind.CHECKPOINT,
             self.entry,
-            _moment(self.at),
+            moment_of(self.at),
             checkpoint=self.checkpoint,
             pass_number=self.pass_number,
         )
@@ -101,8 +102,8 @@ class StatusChange(NamedTuple):
         """Update the entry, except fields that an organiser or a mat has set."""
         values: dict[str, Any] = {
             "status": self.status,
-            "started_at": self.started and _moment(self.started),
-            "finished_at": self.finished and _moment(self.finished),
+            "started_at": self.started and moment_of(self.started),
+            "finished_at": self.finished and moment_of(self.finished),
         }
         settled = Split.objects.filter(entry=self.entry).settled()
         kinds = set(settled.values_list("checkpoint__kind", flat=True))
@@ -123,7 +124,7 @@ class StatusChange(NamedTuple):
             return
         for kind, at in ((Kind.START, self.started), (Kind.FINISH, self.finished)):
             if at:
-                News.objects.tell_of_entry(kind, self.entry, _moment(at))
+                News.objects.tell_of_entry(kind, self.entry, moment_of(at))
 
 
 class ConfirmedFix(NamedTuple):
@@ -135,9 +136,9 @@ class ConfirmedFix(NamedTuple):
 
     def write(self) -> None:
         """Mark the fix to be drawn."""
-        Position.objects.filter(runner=self.runner, recorded_at=_moment(self.t)).update(
-            held=False, progress=self.progress
-        )
+        Position.objects.filter(
+            runner=self.runner, recorded_at=moment_of(self.t)
+        ).update(held=False, progress=self.progress)
 
 
 Change = SplitChange | StatusChange | ConfirmedFix
@@ -331,7 +332,3 @@ def _text(t: int) -> str:
 @lru_cache(4096)
 def _second(seconds: int) -> str:
     return str(EPOCH + timedelta(seconds=seconds))
-
-
-def _moment(t: int) -> datetime:
-    return datetime.fromtimestamp(t / 1000, UTC)

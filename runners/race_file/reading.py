@@ -7,7 +7,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from runners.positions.validation import FixError, check_fix, fix_from
 from runners.races.arrival.pacing import Prior
 from runners.races.course import Course
 from runners.races.gpx_import import CourseError
-from runners.units.clock import now_ms
+from runners.units.clock import moment_of, now_ms
 
 NO_RACE_FILE = "This is not a file of `manage.py export_race`."
 Fields = dict[str, Any]
@@ -289,7 +289,7 @@ class _Reader:
 
     def _set_latest(self, runner: Runner, fields: Fields, entry: Entry | None) -> None:
         row = _row(runner.pk, fields["fix"])
-        recorded_at = datetime.fromtimestamp(row.fix.t / 1000, UTC)
+        recorded_at = moment_of(row.fix.t)
         here = LatestPosition.objects.filter(pk=runner.pk).first()
         if here is not None and here.recorded_at > recorded_at:
             return

@@ -9,7 +9,7 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import Count, QuerySet
 
@@ -21,7 +21,7 @@ from runners.models import Position
 from runners.models.race import LONG_AGO
 from runners.positions.recorder import LATE_S
 from runners.rights.windows import public_from
-from runners.units.clock import milliseconds, now_ms
+from runners.units.clock import milliseconds, moment_of, now_ms
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def stored_since(
     Fixes from before `begins` (by default what everybody sees) are left out. Causes two
     queries, without `begins` four.
     """
-    moment = datetime.fromtimestamp(since / 1000, UTC) - timedelta(seconds=margin)
+    moment = moment_of(since) - timedelta(seconds=margin)
     positions = Position.objects.filter(
         runner__in=list(runners), stored_at__gte=moment, held=False
     ).order_by()

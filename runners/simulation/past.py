@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -16,7 +16,7 @@ from runners.races.course import Course
 from runners.races.progress import Guide
 from runners.races.splits import Mark
 from runners.simulation.motion import Motion
-from runners.units.clock import milliseconds
+from runners.units.clock import milliseconds, moment_of
 
 # Time between two fixes.
 INTERVAL_S = 10.0
@@ -64,7 +64,7 @@ def _write(entry: Entry, guide: Guide, fixes: list[Fix], now: datetime) -> None:
     replayed = guide.replay(milliseconds(entry.gun), fixes)
     rows = [
         Position(
-            stored_at=_moment(fix.t),
+            stored_at=moment_of(fix.t),
             held=held,
             **_place(entry.runner_id, fix, progress),
         )
@@ -81,7 +81,7 @@ def _write(entry: Entry, guide: Guide, fixes: list[Fix], now: datetime) -> None:
             entry=entry,
             checkpoint_id=passing.mark,
             pass_number=passing.pass_number,
-            time=_moment(passing.at),
+            time=moment_of(passing.at),
             uncertainty=passing.uncertainty,
         )
         for passing in replayed.splits
@@ -98,19 +98,15 @@ def _write(entry: Entry, guide: Guide, fixes: list[Fix], now: datetime) -> None:
             else Entry.Status.STARTED
         )
     started = [p.at for p in replayed.splits if p.distance <= guide.start]
-    entry.started_at = _moment(started[0]) if started else None
-    entry.finished_at = None if state.finished is None else _moment(state.finished)
+    entry.started_at = moment_of(started[0]) if started else None
+    entry.finished_at = None if state.finished is None else moment_of(state.finished)
     entry.save()
-
-
-def _moment(t: int) -> datetime:
-    return datetime.fromtimestamp(t / 1000, UTC)
 
 
 def _place(runner: int, fix: Fix, progress: float | None) -> dict[str, Any]:
     """Return the fields of a position, and of a latest position."""
     fields = asdict(fix)
-    recorded_at = _moment(fields.pop("t"))
+    recorded_at = moment_of(fields.pop("t"))
     return fields | {
         "runner_id": runner,
         "recorded_at": recorded_at,

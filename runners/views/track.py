@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import wraps
 
 from django.db import OperationalError
@@ -21,7 +21,7 @@ from runners.rights.access import visible_runners
 from runners.rights.share_links import LinkError
 from runners.rights.windows import visible_from
 from runners.serving.process import complete_before
-from runners.units.clock import now_ms
+from runners.units.clock import moment_of, now_ms
 from runners.views.policy import read_only
 from runners.views.share_header import database_unavailable, header_link
 from runners.views.track_files import (
@@ -75,7 +75,7 @@ def track_json(request: HttpRequest, code: str) -> HttpResponseBase:
         )
     if since:
         since = complete_before(min(int(since), now_ms()))
-        moment = datetime.fromtimestamp(since / 1000, UTC) - timedelta(seconds=MARGIN_S)
+        moment = moment_of(since) - timedelta(seconds=MARGIN_S)
         positions = positions.filter(stored_at__gte=moment)
 
     file = TrackJson(runner.code, detail)

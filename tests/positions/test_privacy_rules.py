@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import OperationalError, connection
@@ -29,7 +29,7 @@ from runners.preferences.runner_settings import (
     sharing_until,
     zone_save,
 )
-from runners.units.clock import milliseconds, now_ms
+from runners.units.clock import milliseconds, moment_of, now_ms
 from runners.units.earth import EARTH_RADIUS_M
 from tests.waiting import PATIENCE_S, eventually
 
@@ -125,7 +125,7 @@ def test_a_zone_hides_the_same_circle_every_day(
     outside = places_around(circle.lat, circle.lng, 6 * 300 + 1)
     for day in range(20_000, 20_060):
         t = day * 86_400_000
-        moment = datetime.fromtimestamp(t / 1000, UTC)
+        moment = moment_of(t)
         monkeypatch.setattr(timezone, "now", lambda moment=moment: moment)
         monkeypatch.setattr(time, "time_ns", lambda t=t: t * 1_000_000)
         assert Circle.of(drawn(1)) == circle

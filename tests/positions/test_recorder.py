@@ -22,8 +22,9 @@ from runners.models import (
 from runners.positions import recorder as recorder_module
 from runners.positions.fix import Fix
 from runners.positions.recorder import Recorder, RecorderFull
-from runners.positions.storage import Row, SplitChange, _moment, write_rows
+from runners.positions.storage import Row, SplitChange, write_rows
 from runners.positions.track import Publisher
+from runners.units.clock import moment_of
 from tests.waiting import PATIENCE_S, eventually, within
 
 T = 1_795_509_018_532
@@ -96,7 +97,7 @@ def test_a_deleted_runner_does_not_lose_fixes_of_others(bob: Publisher) -> None:
 @pytest.fixture
 def split_of_bob(bob: Publisher) -> SplitChange:
     """A split of Bob that a fix causes in his race."""
-    start = datetime.fromtimestamp(T / 1000, UTC)
+    start = moment_of(T)
     ends = start + timedelta(hours=1)
     race = Race.objects.create(slug="half", name="Half", start=start, ends=ends)
     entry = Entry.objects.create(race=race, runner_id=bob.pk, bib="1")
@@ -314,6 +315,6 @@ async def test_late_commits_are_reported_once_after_the_last(
     (since,) = reported
     # The report starts at the first commit that succeeded: nothing was stored earlier.
     first = await Position.objects.order_by("stored_at").aget(
-        recorded_at=_moment(T + 1)
+        recorded_at=moment_of(T + 1)
     )
     assert failed_at[-1] < since <= first.stored_at.timestamp() * 1000

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import AsyncIterator, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
@@ -32,7 +32,7 @@ from runners.recovery.backfill import (
 )
 from runners.subscriptions import runner_reads, topic_snapshots
 from runners.subscriptions.topic import Topic, TopicName
-from runners.units.clock import now_ms
+from runners.units.clock import moment_of, now_ms
 from tests.live.socket_writers import RecordingWriter
 from tests.waiting import PATIENCE_S, eventually, within
 
@@ -93,7 +93,7 @@ async def stored(*times: int, age: timedelta = timedelta(0)) -> None:
     """Store fixes of Bob as if `age` ago."""
     rows = [storage.Row(BOB, Fix(t, 48.0, 2.0), "websocket") for t in times]
     await database.read(storage.write_rows, rows)
-    moments = [datetime.fromtimestamp(t / 1000, UTC) for t in times]
+    moments = [moment_of(t) for t in times]
     fixes = Position.objects.filter(recorded_at__in=moments)
     await fixes.aupdate(stored_at=timezone.now() - age)
 

@@ -29,6 +29,7 @@ from runners.rights.roles import (
     organises_all,
     runners_managed,
 )
+from runners.units.clock import milliseconds
 
 # Phones with a contact within this time are shown even if their runner is not entered.
 LATELY = timedelta(hours=6)
@@ -72,7 +73,7 @@ def desk_of(race: Race, user: AnyUser) -> dict[str, Any]:
     shown = {e.pk: partial(_is_during, race, e) for e in entries if e.is_shown}
     disagree = disagreements(race, shown, actions)
     return {
-        "time": _ms(now),
+        "time": milliseconds(now),
         "entries": [
             _entry(
                 e,
@@ -161,14 +162,14 @@ def _sos(sos: Sos, entry: Entry | None, *, may_help: bool) -> dict[str, Any]:
         "bib": entry.bib if entry else None,
         "name": sos.runner.name,
         "runner": sos.runner_id,
-        "called": _ms(sos.called_at),
-        "received": _ms(sos.received_at),
+        "called": milliseconds(sos.called_at),
+        "received": milliseconds(sos.received_at),
         "lat": sos.lat if may_help else None,
         "lng": sos.lng if may_help else None,
         "accuracy": sos.accuracy,
-        "placed": sos.placed_at and _ms(sos.placed_at),
+        "placed": sos.placed_at and milliseconds(sos.placed_at),
         "battery": sos.battery,
-        "seen": sos.seen_at and _ms(sos.seen_at),
+        "seen": sos.seen_at and milliseconds(sos.seen_at),
         "seen_by": sos.seen_by.get_username() if sos.seen_by else "",
     }
 
@@ -240,9 +241,10 @@ def _unassigned(token: RunnerToken) -> dict[str, Any]:
 def _signal(latest: LatestPosition | None, shows: Shows) -> dict[str, Any]:
     if latest is None:
         return dict.fromkeys(("fix", "contact", "battery", "accuracy", "source"))
+    contact = latest.contact_at if shows(latest.contact_at) else None
     return {
-        "fix": _ms(latest.recorded_at),
-        "contact": _ms(latest.contact_at) if shows(latest.contact_at) else None,
+        "fix": milliseconds(latest.recorded_at),
+        "contact": contact and milliseconds(contact),
         "battery": latest.battery,
         "accuracy": latest.accuracy,
         "source": latest.source,
@@ -256,16 +258,13 @@ def _phones(tokens: Iterable[RunnerToken], shows: Shows) -> dict[str, Any]:
     phones: list[Phone] = [t.phone for t in tokens if hasattr(t, "phone")]
     shown = (phone for phone in phones if shows(phone.contact_at))
     phone = max(shown, key=lambda phone: phone.contact_at, default=None)
+    refused_at = phone.refused_at if phone else None
     return {
         "phones": len(tokens),
         "app": phone.app if phone else "",
-        "heard": _ms(phone.contact_at) if phone else None,
+        "heard": milliseconds(phone.contact_at) if phone else None,
         "refused": phone.refused if phone else 0,
         "reasons": phone.reasons if phone else {},
         "reason": phone.last_reason if phone else "",
-        "refused_at": _ms(phone.refused_at) if phone and phone.refused_at else None,
+        "refused_at": refused_at and milliseconds(refused_at),
     }
-
-
-def _ms(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)

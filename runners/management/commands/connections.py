@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from runners.live.close_codes import OVERLOADED, RECONNECT
 from runners.models import ShareLink
 from runners.serving.drain import RECONNECTS_PER_S
 from runners.serving.operator_socket import Answer, SocketFacts, doors_folder
+from runners.units.clock import moment_of
 
 # How long a process may take to reply.
 PATIENCE_S = 10.0
@@ -82,7 +82,7 @@ class Command(BaseCommand):
             self.stdout.write(ROW.format("PROCESS", *columns))
         for pid, facts in found.items():
             for each in sorted(facts, key=lambda each: each["since"]):
-                since = datetime.fromtimestamp(each["since"] / 1000, UTC)
+                since = moment_of(each["since"])
                 waiting = f"{each['waiting']}{' behind' if each['behind'] else ''}"
                 self.stdout.write(
                     ROW.format(

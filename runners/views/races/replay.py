@@ -15,7 +15,7 @@ from runners.models import Entry, Position, Race
 from runners.models.race import WINDOW_BEFORE_START
 from runners.rights.access import visible_runners
 from runners.rights.windows import visible_from
-from runners.units.clock import milliseconds
+from runners.units.clock import milliseconds, moment_of
 from runners.views.live_json import compressed
 from runners.views.numbers import whole_number
 from runners.views.policy import read_only
@@ -95,9 +95,7 @@ def _read(
     `shown`: from when until when each runner is shown. Not cached, because positions
     may be erased at any time.
     """
-    begun, ended = (
-        datetime.fromtimestamp(ms / 1000, UTC) for ms in (begins, begins + CHUNK_MS)
-    )
+    begun, ended = (moment_of(ms) for ms in (begins, begins + CHUNK_MS))
     rows = (
         Position.objects.filter(
             runner__in=list(shown),
