@@ -104,6 +104,15 @@ class Course:
             _wrap(lng + part * _wrap(self.lngs[before + 1] - lng)),
         )
 
+    @property
+    def known_heights(self) -> list[tuple[float, float]]:
+        """Pairs of a distance and the height there, where it is known."""
+        return [
+            (distance, point[2])
+            for distance, point in zip(self.distances, self.points, strict=True)
+            if point[2] is not None
+        ]
+
     @cached_property
     def encoded(self) -> str:
         """Return the line as an encoded polyline of precision 5."""

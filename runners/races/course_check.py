@@ -91,18 +91,8 @@ def _heights(course: Course) -> list[CourseProblem]:
 def _steepness(course: Course) -> float:
     """Return the metres up and down per metre of the course."""
     distances = np.arange(0.0, course.length, SLOPE_STEP_M)
-    heights = np.interp(distances, *_known_heights(course))
+    heights = np.interp(distances, *np.array(course.known_heights).T)
     return float(np.abs(np.diff(heights)).sum() / max(course.length, SLOPE_STEP_M))
-
-
-def _known_heights(course: Course) -> tuple[list[float], list[float]]:
-    """Return the distances at which heights are known, and the heights."""
-    known = [
-        (distance, point[2])
-        for distance, point in zip(course.distances, course.points, strict=True)
-        if point[2] is not None
-    ]
-    return [distance for distance, _ in known], [height for _, height in known]
 
 
 def _repeats(course: Course) -> bool:
@@ -146,10 +136,9 @@ def _in_metres(course: Course) -> Course:
 
 
 def _with_heights(course: Course) -> Course:
-    distances, known = _known_heights(course)
-    if not known:
+    if not (known := course.known_heights):
         return course
-    heights = np.interp(course.distances, distances, known)
+    heights = np.interp(course.distances, *np.array(known).T)
     return Course(
         [
             (lat, lng, float(height))

@@ -27,7 +27,7 @@ MAX_ROWS = 10_000
 MOST_EMPTY = 1_000
 DELIMITERS = ";,\t|"
 # Spreadsheets interpret cells that start with these as formulas.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 NO_LIST = (
     "This is neither a CSV nor an XLSX file. Save the start list as one of them, and "

@@ -30,12 +30,7 @@ class Slopes:
     """The extra length of a course due to its slopes, computed once per course."""
 
     def __init__(self, course: Course) -> None:
-        known = [
-            (distance, point[2])
-            for distance, point in zip(course.distances, course.points, strict=True)
-            if point[2] is not None
-        ]
-        self._build(course.length, known)
+        self._build(course.length, course.known_heights)
 
     @classmethod
     @lru_cache(maxsize=8)

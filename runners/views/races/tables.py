@@ -9,12 +9,10 @@ from typing import Any
 import orjson
 
 from runners.races.standings import legs
+from runners.startlist.spreadsheet import shielded
 from runners.units.clock import milliseconds, now_ms
 from runners.views.races.listing import Listing
 from runners.views.races.texts import hms, ms
-
-# Spreadsheets interpret cells that start with these as formulas.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def as_json(listing: Listing, *, splits: bool, brief: bool) -> bytes:
@@ -123,7 +121,7 @@ def as_csv(listing: Listing) -> bytes:
             *("rank", "category rank", "wave rank", "bib", "name", "category", "wave"),
             *("status", "gun time", "chip time", "distance"),
             *(
-                _safe(names[stop] + (f" ({number})" if number > 1 else ""))
+                shielded(names[stop] + (f" ({number})" if number > 1 else ""))
                 for _, stop, number in passes
             ),
         ]
@@ -137,15 +135,10 @@ def as_csv(listing: Listing) -> bytes:
         table.writerow(
             [
                 *(ranked.rank, ranked.category_rank, ranked.wave_rank),
-                *map(_safe, (row.bib, row.name, row.category, row.wave, row.status)),
+                *map(shielded, (row.bib, row.name, row.category, row.wave, row.status)),
                 *map(hms, (row.time("gun"), row.time("chip"))),
                 "" if row.distance is None else round(row.distance),
                 *(hms(elapsed.get((stop, number))) for _, stop, number in passes),
             ]
         )
     return text.getvalue().encode()
-
-
-def _safe(text: str) -> str:
-    """Return a cell that spreadsheets do not interpret as a formula."""
-    return f"'{text}" if text.startswith(FORMULA) else text
