@@ -32,7 +32,7 @@ from runners import database
 from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from tests.made_once import shared_folder
-from tests.servers import KINDS, SECRET_KEY, Kind, Server, migrated_database
+from tests.servers import KINDS, SECRET_KEY, Kind, Server, checked, migrated_database
 from tests.services import Mosquitto, Postgres, Redis, chromium_path, shared_postgres
 from tests.time_limit import time_limit
 
@@ -234,13 +234,6 @@ def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> datetime:
     return moment
 
 
-def _serve(kind: Kind, **env: str) -> Iterator[Server]:
-    with Server(kind, **env) as server:
-        yield server
-        server.stop()
-        assert "Traceback" not in server.log, server.log
-
-
 @pytest.fixture(scope="module", params=KINDS)
 def server_kind(request: pytest.FixtureRequest) -> Kind:
     """Both kinds of servers, for tests that start one with special settings."""
@@ -251,19 +244,19 @@ def server_kind(request: pytest.FixtureRequest) -> Kind:
 @pytest.fixture(scope="module")
 def server(server_kind: Kind) -> Iterator[Server]:
     """Uvicorn and Daphne in turn, as in production; shared by a test file."""
-    yield from _serve(server_kind)
+    yield from checked(Server(server_kind))
 
 
 @pytest.fixture(scope="module")
 def open_server(server_kind: Kind) -> Iterator[Server]:
     """Uvicorn and Daphne in turn, in open mode; shared by a test file."""
-    yield from _serve(server_kind, SPECTATE_OPEN="1")
+    yield from checked(Server(server_kind, SPECTATE_OPEN="1"))
 
 
 @pytest.fixture(scope="module")
 def uvicorn_server() -> Iterator[Server]:
     """Uvicorn as in production; shared by a test file."""
-    yield from _serve("uvicorn")
+    yield from checked(Server("uvicorn"))
 
 
 @pytest.fixture

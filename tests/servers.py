@@ -324,3 +324,11 @@ class Server:
             self.kill()
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def checked(server: Server) -> Iterator[Server]:
+    """Run a server for a fixture, and fail if its log has a traceback."""
+    with server:
+        yield server
+        server.stop()
+        assert "Traceback" not in server.log, server.log

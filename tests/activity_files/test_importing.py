@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -35,6 +35,7 @@ from runners.rights.roles import role_set
 from runners.rights.windows import public_from
 from runners.timing.reads import read_of
 from runners.timing.storage import passings_store
+from runners.units.clock import moment_of
 from runners.views.me import files
 from tests.activity_files.files import At, fit, gpx
 from tests.races.field import METRES_PER_DEGREE, make_entry, make_race
@@ -60,7 +61,7 @@ def entry(race: Race) -> Entry:
     Position.objects.bulk_create(
         Position(
             runner=entry.runner,
-            recorded_at=moment(fix),
+            recorded_at=moment_of(fix.t),
             lat=fix.lat,
             lng=fix.lng,
             source="osmand",
@@ -70,10 +71,6 @@ def entry(race: Race) -> Entry:
     )
     recompute(entry.runner_id, active_entry(entry))
     return entry
-
-
-def moment(fix: Fix) -> datetime:
-    return datetime.fromtimestamp(fix.t / 1000, UTC)
 
 
 def run(

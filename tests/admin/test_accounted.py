@@ -12,25 +12,17 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from runners.models import Chip, Entry, Passing, Race, RaceRole, Runner
+from runners.models import Chip, Entry, Race, RaceRole, Runner
 from runners.models.race_role import Role
 from runners.races.accounted import STARTERS, Accounts, Group, accounts_of
 from runners.races.arrival import ranges
 from runners.races.arrival.eta import latest_arrival
 from runners.races.entries import entry_mark
-from runners.timing.reads import read_of
-from runners.timing.storage import passings_store
-from tests.races.field import make_entry, make_race
+from tests.races.field import make_entry, make_race, pass_mats
 
 pytestmark = pytest.mark.django_db
 
 MINUTES = (-5, 1, 10, 21, 40, 75, 200)
-
-
-def read(race: Race, station: str, chip: str, minutes: float) -> None:
-    time = race.start + timedelta(minutes=minutes)
-    line = read_of(station, f"{station} {chip} {minutes}", chip, time)
-    passings_store(race=race, source=Passing.Source.MYLAPS, reads=[line])
 
 
 @pytest.fixture
@@ -76,7 +68,7 @@ def play(race: Race, minute: float) -> None:
         (20, "5 km", "C99"),
     ):
         if at <= minute:
-            read(race, station, chip, at)
+            pass_mats(race, chip, (station, at))
     for at, bib, status in ((12, "14", "dnf"), (39, "15", "dsq"), (15, "16", "dns")):
         if at <= minute:
             entry_mark(entry=race.entries.get(bib=bib), status=status)
@@ -125,15 +117,15 @@ def test_the_groups_add_up_to_the_starters_at_any_moment(ten: Race) -> None:
 
 def test_a_runner_who_was_marked_as_absent_and_is_seen_is_noted(ten: Race) -> None:
     entry_mark(entry=ten.entries.get(bib="16"), status="dns")
-    read(ten, "Start", "C16", 2)
+    pass_mats(ten, "C16", ("Start", 2))
     accounts = accounts_of(ten, timezone.now())
     assert [a.row.bib for a in accounts.accounts if a.contradicts] == ["16"]
 
 
 def test_a_mat_that_is_not_there_does_not_make_a_chip_overdue(ten: Race) -> None:
     # 2.5 km has no mat, and would have been due at the pace of a walk after 42 minutes.
-    read(ten, "Start", "C12", 0)
-    read(ten, "5 km", "C10", 20)
+    pass_mats(ten, "C12", ("Start", 0))
+    pass_mats(ten, "C10", ("5 km", 20))
     accounts = accounts_of(ten, ten.start + timedelta(minutes=60))
     (due,) = [a.due for a in accounts.accounts if a.row.bib == "12"]
     assert due and due.place == "5 km"

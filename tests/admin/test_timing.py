@@ -39,6 +39,7 @@ from runners.timing.storage import (
 from runners.units.earth import METRES_PER_DEGREE
 from tests.admin.test_races import form as race_form
 from tests.factories.people import signed_in
+from tests.races.field import pass_mats
 
 pytestmark = pytest.mark.django_db
 
@@ -53,12 +54,6 @@ def entry(park: Race, bob: Runner) -> Entry:
 @pytest.fixture
 def url(entry: Entry) -> str:
     return f"/admin/runners/race/{entry.race_id}/timing/"
-
-
-def store(race: Race, station: str, chip: str, minutes: float) -> None:
-    time = race.start + timedelta(minutes=minutes)
-    read = read_of(station, f"{station} {chip} {minutes}", chip, time)
-    passings_store(race=race, source=Passing.Source.MYLAPS, reads=[read])
 
 
 def store_gunshots(race: Race, *seconds: float) -> None:
@@ -97,7 +92,7 @@ def pass_at_a_distance(entry: Entry, *fixes: tuple[int, float]) -> None:
             lat=latest.lat,
             lng=latest.lng,
         )
-    store(entry.race, "1 km", "1", 20)
+    pass_mats(entry.race, "1", ("1 km", 20))
 
 
 def states() -> list[str]:
@@ -107,7 +102,7 @@ def states() -> list[str]:
 def test_an_unknown_station_is_listed_until_it_has_a_checkpoint(
     office: Client, entry: Entry
 ) -> None:
-    store(entry.race, "Box 4", "1", 20)
+    pass_mats(entry.race, "1", ("Box 4", 20))
     station = Station.objects.get()
     listed = office.get("/admin/runners/passing/?state__exact=station").text
     assert "Box 4 1 20" in listed
@@ -131,8 +126,7 @@ def test_a_gunshot_is_proposed_as_the_start_of_the_race_and_its_wave(
     race = entry.race
     red = race.waves.create(name="Red", start=race.start)
     late = race.waves.create(name="Late", start=race.start + timedelta(minutes=10))
-    store(race, "Start", "1", 3)
-    store(race, "1 km", "1", 20)
+    pass_mats(race, "1", ("Start", 3), ("1 km", 20))
     # Those after the last start are newer.
     seconds = (-3_000, 2.5, 605, *range(3_000, 3_020))
     store_gunshots(race, *seconds)
@@ -159,7 +153,7 @@ def test_a_gunshot_is_set_by_whoever_may_edit_the_race(
     office: Client, entry: Entry, url: str
 ) -> None:
     race = entry.race
-    store(race, "Start", "1", 3)
+    pass_mats(race, "1", ("Start", 3))
     store_gunshots(race, 240)
     timer = User.objects.create_user("timer")
     role_set(race=race, user=timer, role=Role.TIMING)
@@ -179,7 +173,7 @@ def test_splits_are_computed_again_if_that_failed_after_a_gunshot_was_set(
     office: Client, entry: Entry, url: str
 ) -> None:
     race = entry.race
-    store(race, "Start", "1", 3)
+    pass_mats(race, "1", ("Start", 3))
     store_gunshots(race, 240)
     Race.objects.update(start=race.start + timedelta(minutes=4))
     assert "Compute the splits again" in office.get(url).text
@@ -196,7 +190,7 @@ def test_a_chip_given_to_somebody_else_takes_its_splits_along(
         race=entry.race, runner=Runner.objects.create(code="ann", name="Ann"), bib="2"
     )
     chip = Chip.objects.create(race=entry.race, code="AB12345", entry=entry)
-    store(entry.race, "1 km", "AB12345", 20)
+    pass_mats(entry.race, "AB12345", ("1 km", 20))
     assert Split.objects.get().entry == entry
 
     office.post(
@@ -210,9 +204,9 @@ def test_a_chip_given_to_somebody_else_takes_its_splits_along(
 
 
 def test_without_a_table_a_chip_is_the_bib_of_its_number(entry: Entry) -> None:
-    store(entry.race, "1 km", "0000001", 20)
+    pass_mats(entry.race, "0000001", ("1 km", 20))
     assert Split.objects.get().entry == entry
-    store(entry.race, "1 km", "0000009", 20)
+    pass_mats(entry.race, "0000009", ("1 km", 20))
     assert states() == ["used", "chip"]
 
 
@@ -220,14 +214,14 @@ def test_a_time_set_by_hand_goes_before_a_mats(entry: Entry) -> None:
     checkpoint = entry.race.checkpoints.get(name="1 km")
     by_hand = entry.race.start + timedelta(minutes=5)
     Split.objects.create(entry=entry, checkpoint=checkpoint, time=by_hand, by_hand=True)
-    store(entry.race, "1 km", "1", 20)
+    pass_mats(entry.race, "1", ("1 km", 20))
     assert Split.objects.get().time == by_hand
     assert states() == ["used"]
 
 
 def test_an_organiser_who_takes_a_runner_out_goes_before_mats(entry: Entry) -> None:
     Entry.objects.update(status=Entry.Status.DNF)
-    store(entry.race, "Finish", "1", 50)
+    pass_mats(entry.race, "1", ("Finish", 50))
     entry.refresh_from_db()
     assert (entry.status, entry.finished_at) == (Entry.Status.DNF, None)
 
@@ -235,15 +229,14 @@ def test_an_organiser_who_takes_a_runner_out_goes_before_mats(entry: Entry) -> N
 def test_a_finish_mat_finishes_a_runner_until_its_station_is_corrected(
     entry: Entry,
 ) -> None:
-    store(entry.race, "Start", "1", 1)
-    store(entry.race, "Finish", "1", 50)
+    pass_mats(entry.race, "1", ("Start", 1), ("Finish", 50))
     entry.refresh_from_db()
     assert entry.status == Entry.Status.FINISHED
     assert entry.started_at == entry.race.start + timedelta(minutes=1)
     assert entry.finished_at == entry.race.start + timedelta(minutes=50)
 
     entry.race.stations.get(name="Finish").checkpoints.clear()
-    store(entry.race, "Start", "1", 1.5)
+    pass_mats(entry.race, "1", ("Start", 1.5))
     undone = Entry.objects.get()
     assert (undone.status, undone.finished_at) == (Entry.Status.STARTED, None)
 
@@ -271,7 +264,7 @@ def test_a_phone_that_disagrees_with_the_chip_is_an_item_on_the_desk(
     Split.objects.create(
         entry=entry, checkpoint=checkpoint, time=phone_time, uncertainty=uncertainty
     )
-    store(entry.race, place, "1", 20)
+    pass_mats(entry.race, "1", (place, 20))
 
     split = Split.objects.get()
     assert split.time == entry.race.start + timedelta(minutes=20)
@@ -351,7 +344,7 @@ def test_without_its_mat_a_split_is_the_phones_again(entry: Entry) -> None:
     Split.objects.create(
         entry=entry, checkpoint=checkpoint, time=phone_time, uncertainty=4
     )
-    store(entry.race, "1 km", "1", 20)
+    pass_mats(entry.race, "1", ("1 km", 20))
     Chip.objects.create(
         race=entry.race,
         code="1",
@@ -368,8 +361,7 @@ def test_followers_are_notified_of_mats_once(entry: Entry) -> None:
     subscription = Subscription.objects.create(endpoint="https://x.example", digest="x")
     Alert.objects.create(subscription=subscription, runner=entry.runner, finish=True)
     for _ in range(2):
-        store(entry.race, "1 km", "1", 5)
-        store(entry.race, "Finish", "1", 50)
+        pass_mats(entry.race, "1", ("1 km", 5), ("Finish", 50))
     kinds = News.objects.order_by("kind").values_list("kind", flat=True)
     assert list(kinds) == ["checkpoint", "checkpoint", "finish"]
 
@@ -391,7 +383,7 @@ def test_a_mat_shows_nothing_that_the_runner_does_not_share(
         Runner.objects.update(sharing_ends_at=start + timedelta(minutes=4))
     else:
         Runner.objects.update(erased_at=start + timedelta(minutes=6))
-    store(entry.race, "1 km", "1", 5)
+    pass_mats(entry.race, "1", ("1 km", 5))
     assert not Split.objects.exists()
     assert states() == ["hidden"]
     entry.refresh_from_db()
@@ -419,7 +411,7 @@ def faults(preview: str) -> list[tuple[str, ...]]:
 def test_a_table_of_chips_is_previewed_with_its_faults_and_imported(
     office: Client, entry: Entry, url: str
 ) -> None:
-    store(entry.race, "1 km", "00ab123", 20)
+    pass_mats(entry.race, "00ab123", ("1 km", 20))
     assert states() == ["chip"]
     preview = import_file(office, url, "Chip;Bib\nAB123;1\n;1\nAB124;99\n")
     assert faults(preview) == [("3", "chip", "–"), ("4", "bib", "99")]
@@ -462,8 +454,7 @@ def test_a_start_that_is_moved_changes_the_splits_after_the_commit(
 ) -> None:
     race = entry.race
     wave = race.waves.create(name="A", start=race.start)
-    store(race, "Start", "1", 1)
-    store(race, "1 km", "1", 10)
+    pass_mats(race, "1", ("Start", 1), ("1 km", 10))
 
     def saved(name: str, later: timedelta) -> list[Any]:
         """Move the start and rename the wave; return what waits for the commit."""

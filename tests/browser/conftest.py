@@ -13,7 +13,7 @@ from playwright.sync_api import (
 )
 
 from tests.browser.pages import PATIENCE_MS, LivePage, page_server
-from tests.servers import Server
+from tests.servers import Server, checked
 from tests.services import CHROMIUM_FLAGS
 
 # Smaller than the default, because the map is drawn in software.
@@ -34,10 +34,7 @@ expect.set_options(timeout=PATIENCE_MS)
 @pytest.fixture(scope="module")
 def web_server(chromium: str) -> Iterator[Server]:
     """A server whose pages have their static files."""
-    with page_server() as server:
-        yield server
-        server.stop()
-        assert "Traceback" not in server.log, server.log
+    yield from checked(page_server())
 
 
 def launch(playwright: Playwright, chromium: str) -> Iterator[Browser]:

@@ -21,7 +21,7 @@ from tests.browser.conftest import launch
 from tests.browser.pages import LivePage, page_server, without_map
 from tests.factories.people import make_runner
 from tests.notifying.push import PushService, push_service
-from tests.servers import Server
+from tests.servers import Server, checked
 from tests.services import chromium_path
 from tests.waiting import wait_until
 
@@ -93,10 +93,7 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def web_server(chromium: str) -> Iterator[Server]:
-    with page_server(SPECTATE_PUSH_LOCAL="1") as server:
-        yield server
-        server.stop()
-        assert "Traceback" not in server.log, server.log
+    yield from checked(page_server(SPECTATE_PUSH_LOCAL="1"))
 
 
 @pytest.fixture(scope="module")

@@ -19,15 +19,12 @@ from runners.subscriptions.cheering import (
 )
 from tests.clients import Client, Message, seed_client, typed_client
 from tests.factories.people import make_runner, make_token
-from tests.servers import Server
+from tests.servers import Server, checked
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with Server("uvicorn") as server:
-        yield server
-        server.stop()
-        assert "Traceback" not in server.log, server.log
+    yield from checked(Server("uvicorn"))
 
 
 @pytest.fixture(scope="module")

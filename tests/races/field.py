@@ -21,7 +21,7 @@ from runners.models import (
 )
 from runners.models.race_role import Role
 from runners.rights.roles import role_set
-from runners.timing.reads import Read
+from runners.timing.reads import read_of
 from runners.timing.storage import passings_store
 
 LENGTH_M = 10_000.0
@@ -111,7 +111,10 @@ def make_entry(
 def pass_mats(race: Race, chip: str, *passings: tuple[str, float]) -> None:
     """Store passings of a chip: station, minutes after the gun."""
     reads = [
-        Read(station, f"{chip} {after}", chip, race.start + timedelta(minutes=after))
+        read_of(
+            *(station, f"{station} {chip} {after}"),
+            *(chip, race.start + timedelta(minutes=after)),
+        )
         for station, after in passings
     ]
     passings_store(race=race, source=Passing.Source.MYLAPS, reads=reads)

@@ -39,7 +39,7 @@ from tests.factories.people import (
 )
 from tests.factories.positions import stored_times
 from tests.faults.trust_revocation import RunningPhone, running
-from tests.servers import Kind, Server
+from tests.servers import Kind, Server, checked
 from tests.trust.matrix import (
     PAGES,
     SEED,
@@ -393,10 +393,7 @@ def is_of(message: dict[str, Any], code: str) -> bool:
 def matrix_server(server_kind: Kind) -> Any:
     # A few users and tokens open hundreds of sockets.
     limits = {"SPECTATE_SOCKETS_A_VIEWER": "9999", "SPECTATE_SOCKETS_A_TOKEN": "9999"}
-    with Server(server_kind, **limits) as server:
-        yield server
-        server.stop()
-        assert "Traceback" not in server.log, server.log
+    yield from checked(Server(server_kind, **limits))
 
 
 async def test_every_cell_has_its_expected_outcome(matrix_server: Server) -> None:
