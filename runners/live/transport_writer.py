@@ -48,10 +48,6 @@ class TransportWriter:
         elif not protocol.close_sent and not transport.is_closing():
             transport.write(b"".join(frames))
 
-    def buffered(self) -> int:
-        """Return the number of bytes in the transport's buffer."""
-        return self._protocol.transport.get_write_buffer_size()
-
     def close(self, code: int, reason: str = "") -> None:
         self._protocol.close_with(code, reason)
 

@@ -123,19 +123,19 @@ def blockers_of(
     return {user: frozenset(of) for user, of in blockers.items()}
 
 
-def race_runners(race: int) -> RunnerQuerySet:
-    """Return the runners that a race shows to everybody who may see the race."""
+def topic_runners(race: int | None) -> RunnerQuerySet:
+    """Return the runners that a race shows to everybody who may see the race.
+
+    Without a race, these are the public runners who were seen recently.
+    """
+    if race is None:
+        return Runner.objects.public().sharing().seen_since(timezone.now() - LATELY)
     shown = Entry.objects.shown().filter(race=race)
     in_window = entries_open().filter(race=race)
     return Runner.objects.sharing().filter(
         Q(visibility=Runner.Visibility.PUBLIC, pk__in=shown.values("runner"))
         | Q(visibility=Runner.Visibility.RACE, pk__in=in_window.values("runner"))
     )
-
-
-def lately_public() -> RunnerQuerySet:
-    """Return the public runners who were seen recently."""
-    return Runner.objects.public().sharing().seen_since(timezone.now() - LATELY)
 
 
 def followable(

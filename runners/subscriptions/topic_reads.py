@@ -13,7 +13,7 @@ from django.db.models.functions import Cast
 
 from runners.models import Entry, Race
 from runners.models.runner import RunnerQuerySet
-from runners.rights.access import lately_public, race_runners
+from runners.rights.access import topic_runners
 from runners.snapshots.items import Items, runner_items
 
 # If more runners have changed, all are read.
@@ -51,7 +51,7 @@ class RaceGone(Exception):
 
 def read_items(race: int | None) -> Items:
     """Read the items of all runners of the topic."""
-    return runner_items(_runners_of(race), race)
+    return runner_items(topic_runners(race), race)
 
 
 def read_topic(race: int | None) -> tuple[Version, Items]:
@@ -81,7 +81,7 @@ def read_changes(
 
 
 def _read_version(race: int | None) -> Version:
-    changed_at, seen = None, _runners_of(race)
+    changed_at, seen = None, topic_runners(race)
     # Without hidden runners, whose start and finish would cause visible refreshes.
     entries = Entry.objects.filter(runner__in=seen)
     if race is not None:
@@ -92,10 +92,6 @@ def _read_version(race: int | None) -> Version:
     return Version(
         changed_at, _fingerprint(seen, "pk"), _fingerprint(entries, "runner")
     )
-
-
-def _runners_of(race: int | None) -> RunnerQuerySet:
-    return lately_public() if race is None else race_runners(race)
 
 
 def _fingerprint(rows: RunnerQuerySet | QuerySet[Entry], runner: str) -> Fingerprint:

@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from runners.live.encoding import messages
 from runners.models import Race
 from runners.races.course import Course
-from runners.rights.access import blockers_of, lately_public, race_runners
+from runners.rights.access import blockers_of, topic_runners
 from runners.snapshots.items import (
     TRAIL_RUNNERS,
     Item,
@@ -106,8 +106,7 @@ def topic_items(race: int | None, *, fresh: bool) -> Items:
 
 
 def _read(race: int | None) -> Items:
-    seen = lately_public() if race is None else race_runners(race)
-    items = runner_items(seen, race)
+    items = runner_items(topic_runners(race), race)
     add_trails(items)
     return items
 

@@ -31,7 +31,7 @@ from runners.rights.access import (
     Viewer,
     check_access,
     followable,
-    race_runners,
+    topic_runners,
     visible_runners,
 )
 from runners.rights.roles import seen_in_races
@@ -69,7 +69,7 @@ def codes(race: Race, links: tuple[int, ...] = ()) -> tuple[list[str], list[str]
     """Return the codes that are visible singly, and as part of the race."""
     return (
         sorted(visible_runners(links=links).values_list("code", flat=True)),
-        sorted(race_runners(race.pk).values_list("code", flat=True)),
+        sorted(topic_runners(race.pk).values_list("code", flat=True)),
     )
 
 
@@ -365,6 +365,6 @@ def test_who_is_entered_between_two_queries_comes_with_the_next_snapshot(
         return found
 
     monkeypatch.setattr(items, "_shown_entries", read_before_an_entry)
-    assert runner_items(race_runners(race.pk), race.pk) == {}
-    ((_, bob),) = runner_items(race_runners(race.pk), race.pk).items()
+    assert runner_items(topic_runners(race.pk), race.pk) == {}
+    ((_, bob),) = runner_items(topic_runners(race.pk), race.pk).items()
     assert bob["bib"] == "bob"

@@ -20,7 +20,7 @@ from runners.races.arrival.estimate import Node, estimated_nodes
 from runners.races.arrival.pacing import shipped
 from runners.races.arrival.ranges import Passed
 from runners.races.arrival.slopes import Slopes
-from runners.rights.access import race_runners
+from runners.rights.access import topic_runners
 from runners.snapshots.items import runner_items
 from runners.units.clock import milliseconds
 from tests.api.organisers.system import make_key
@@ -120,7 +120,7 @@ def test_a_snapshot_makes_no_model_instances_of_runners_without_a_phone(
         made.append(sender)
 
     post_init.connect(note)
-    items = runner_items(race_runners(ten.pk), ten.pk)
+    items = runner_items(topic_runners(ten.pk), ten.pk)
     post_init.disconnect(note)
     assert sorted(item["estimate"] is None for item in items.values()) == [False, True]
     assert set(made) <= {Race}
