@@ -10,6 +10,8 @@ import pytest
 
 from runners.races.course import Course
 from runners.races.progress import Guide, State
+from runners.races.progress.mixture import pruned
+from runners.races.progress.state import Hypothesis
 from tests.races.bob import (
     GUN,
     METRES_PER_DEGREE_EAST,
@@ -168,6 +170,13 @@ def test_a_jump_along_the_course_counts_after_running_on_there() -> None:
     assert [one.held for one in seen[:3]] == [True, False, False]
     assert seen[5].progress == pytest.approx(900, abs=20)
     assert seen[-1].progress == pytest.approx(1_467, abs=10)
+
+
+def test_a_place_is_not_shown_only_because_it_is_exact() -> None:
+    jumped = Hypothesis(3_000, 2.8, 9, 0, 1, 3, GUN, 3_000)
+    expected = jumped._replace(distance=2_000, variance=200, cost=0, misfits=10)
+
+    assert pruned([jumped, expected])[0].distance == 2_000
 
 
 def test_a_single_fix_near_a_different_leg_changes_nothing() -> None:

@@ -274,7 +274,8 @@ def pruned(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
     """Return the likely hypotheses, the best first, merged if at the same place."""
     if len(hypotheses) < 2:
         return [hypothesis.compact(0.0) for hypothesis in hypotheses]
-    # Sort by likelihood density, so that a vague hypothesis follows one that fits.
+    # Sort by likelihood density, so that a vague hypothesis follows one that fits, but
+    # not by how exact a hypothesis is within the same place.
     hypotheses.sort(key=_density)
     least = min(hypothesis.cost for hypothesis in hypotheses)
     left: list[Hypothesis] = []
@@ -291,7 +292,7 @@ def pruned(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
 
 
 def _density(hypothesis: Hypothesis) -> float:
-    return hypothesis.cost + math.log(hypothesis.variance)
+    return hypothesis.cost + math.log(max(hypothesis.variance, SAME_PLACE_M**2))
 
 
 def share_of_best(
