@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from spectate.asgi import django_application  # noqa: F401  it sets Django up
+from tests.asgi import exchange
 
 # isort: split
 from channels.routing import ProtocolTypeRouter
@@ -24,15 +25,7 @@ from runners.serving.lifespan import lifespan
 @csrf_exempt
 async def view(request: HttpRequest) -> HttpResponse:
     scope: dict[str, Any] = request.scope  # type: ignore[attr-defined]
-    sent: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": request.body}
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-
-    await intake(scope, receive, send)
+    sent = await exchange(intake, scope, request.body)
     return HttpResponse(sent[1]["body"], status=sent[0]["status"])
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -16,6 +14,7 @@ from runners.serving.admission import Admission
 from runners.serving.process import Process
 from spectate.asgi import application
 from tests.api.capture import Answer
+from tests.asgi import exchange
 
 
 class Faulty:
@@ -41,28 +40,11 @@ class Faulty:
         The token is in the path, or else in a header. Pages are Django's, not the short
         way of arrival times.
         """
-        sent: list[dict[str, Any]] = []
         headers = [(b"host", host.encode()), (b"spectate-share-pin", b"1")]
         if path == "/intake/generic/":
             headers.append((b"authorization", f"Bearer {self.token}".encode()))
-        events = [] if body is None else [{"type": "http.request", "body": body}]
-
-        async def receive() -> dict[str, Any]:
-            if not events:
-                await asyncio.get_running_loop().create_future()  # connected for ever
-            return events.pop()
-
-        async def send(message: dict[str, Any]) -> None:
-            sent.append(message)
-
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "query_string": b"",
-            "headers": headers,
-        }
-        await application(scope, receive, send)
+        scope = {"method": method, "path": path, "headers": headers}
+        sent = await exchange(application, scope, body)
         received = {k.decode().lower(): v.decode() for k, v in sent[0]["headers"]}
         response_body = b"".join(message.get("body", b"") for message in sent[1:])
         return Answer(method, path, "", sent[0]["status"], received, response_body)

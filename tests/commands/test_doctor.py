@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.server
 import ipaddress
 import ssl
 import threading
@@ -28,6 +27,7 @@ from runners.management.checkup import machine, outside
 from runners.management.checkup.problem import Problem
 from runners.management.commands import doctor
 from runners.models import Position, Runner, ShareLink
+from tests.http_server import Handler, http_server
 from tests.servers import Server, clean_environment, free_port, run
 from tests.services import Redis
 from tests.waiting import PATIENCE_S
@@ -184,19 +184,12 @@ def test_a_race_is_ready_except_for_the_reported_problems(
 
 
 # The responses of a misconfigured proxy, by path.
-class Proxy(http.server.BaseHTTPRequestHandler):
+class Proxy(Handler):
     answers: dict[str, tuple[int, str, dict[str, str]]]
 
     def do_GET(self) -> None:
         status, body, headers = self.answers.get(self.path, (404, "", {}))
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, *args: object) -> None:
-        pass
+        self.reply(status, body.encode(), headers)
 
 
 @pytest.fixture
@@ -204,13 +197,9 @@ def proxy(settings: Settings) -> Iterator[type[Proxy]]:
     class Ours(Proxy):
         answers = {"/healthz": (200, "ok\n", {}), "/readyz": (200, "", {})}
 
-    with http.server.ThreadingHTTPServer((HOST, 0), Ours) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        settings.PUBLIC_URL = f"http://{HOST}:{server.server_port}"
+    with http_server(Ours, HOST) as port:
+        settings.PUBLIC_URL = f"http://{HOST}:{port}"
         yield Ours
-        server.shutdown()
-        thread.join()
 
 
 def problems(check: doctor.Check) -> str:

@@ -21,6 +21,7 @@ from runners.positions import recorder
 from runners.rights import token_cache
 from runners.serving.process import Process
 from runners.units.clock import now_ms
+from tests.asgi import exchange
 
 POINT = b"lat=53.3566&lon=-6.3285&timestamp=1780210800"
 
@@ -37,22 +38,8 @@ async def send(
     """Send a point to the endpoint; return status and headers."""
     path = f"/intake/osmand/{token}/"
     scope = {"path": path, "method": "GET", "query_string": POINT, "headers": []}
-    start, *_ = await exchange(scope | more, body)
+    start, *_ = await exchange(intake, scope | more, body)
     return start["status"], dict(start["headers"])
-
-
-async def exchange(scope: dict[str, Any], body: bytes) -> list[dict[str, Any]]:
-    """Send a request to the endpoint; return the messages of the response."""
-    sent: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body}
-
-    async def answer(message: dict[str, Any]) -> None:
-        sent.append(message)
-
-    await intake(scope, receive, answer)
-    return sent
 
 
 async def test_only_a_wrong_token_is_delayed(
@@ -144,7 +131,7 @@ async def test_a_fix_that_the_database_refuses_is_not_counted_as_stored(
     async def stored(t: int) -> object:
         scope = {"path": f"/intake/generic/{token}/", "method": "POST", "headers": []}
         body = orjson.dumps({"t": t, "lat": 48.0, "lng": 2.0})
-        start, answer = await exchange(scope | {"query_string": b""}, body)
+        start, answer = await exchange(intake, scope | {"query_string": b""}, body)
         assert start["status"] == 200
         return orjson.loads(answer["body"])["stored"]
 

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +17,6 @@ import pytest
 from django.contrib import admin
 from django.core.management import CommandError, call_command
 from django.test import Client
-from django.utils import timezone
 from pytest_django import Settings
 
 from runners.admin.race import RaceAdmin
@@ -26,10 +24,12 @@ from runners.maps import corridor as corridor_module
 from runners.maps.archive import ArchiveError, RemoteFile, open_archive
 from runners.maps.corridor import Tile, corridor, mercator
 from runners.maps.cutting import cut_map, start_cutting
-from runners.models import MapTile, Race, RaceMap, ShareLink
+from runners.models import MapTile, Race, RaceMap
 from runners.races.demo import demo_points
 from runners.simulation.town import ARCHIVE
 from runners.views.share_header import SHARE_HEADER
+from tests.factories.people import make_link
+from tests.http_server import Handler, http_server
 from tests.races.field import make_race
 from town.__main__ import encode
 from town.plan import features
@@ -75,9 +75,7 @@ def test_tiles_of_an_unlisted_race_need_its_link(race: Race, client: Client) -> 
     cut_map(race, str(ARCHIVE))
     race.visibility = Race.Visibility.LINK
     race.save()
-    _, token = ShareLink.objects.issue(
-        label="Crew", race=race, expires_at=timezone.now() + timedelta(hours=1)
-    )
+    _, token = make_link(race=race)
     assert client.get(tile_of(race)).status_code == 204
     response = client.get(tile_of(race), headers={SHARE_HEADER: token})
     assert response.status_code == 200
@@ -147,7 +145,7 @@ def test_cut_map_names_what_is_missing(race: Race, settings: Settings) -> None:
         call_command("cut_map", "nothing")
 
 
-class Ranges(BaseHTTPRequestHandler):
+class Ranges(Handler):
     """Serves the archive by ranges; closes the connection after each third."""
 
     protocol_version = "HTTP/1.1"
@@ -159,23 +157,16 @@ class Ranges(BaseHTTPRequestHandler):
         first, last = map(int, self.headers["Range"][len("bytes=") :].split("-"))
         body = content[first : last + 1] if self.answers_ranges else content
         self.served.append(self.headers["Range"])
-        self.send_response(206 if self.answers_ranges else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        status = 206 if self.answers_ranges else 200
+        self.reply(status, body, {"Content-Length": str(len(body))})
         self.close_connection = len(self.served) % 3 == 0
-
-    def log_message(self, *args: object) -> None:
-        pass
 
 
 @contextmanager
 def archive_server(handler: type[Ranges]) -> Iterator[str]:
     """Serve the archive on this machine; yields its address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/town.pmtiles"
-        server.shutdown()
+    with http_server(handler) as port:
+        yield f"http://127.0.0.1:{port}/town.pmtiles"
 
 
 def read_tiles() -> list[tuple[object, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,9 +12,13 @@ from typing import Any
 import http_ece
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from django.contrib.auth.models import User
 from py_vapid import Vapid02
 
+from runners.models import Subscription
+from runners.notifying.subscribing import browser_subscribe
 from runners.notifying.webpush import decode, encode
+from tests.http_server import Handler, http_server
 from tests.waiting import PATIENCE_S
 
 AUTH = b"sixteen bytes!!!"
@@ -39,6 +42,15 @@ class Browser:
             "expirationTime": None,
             "keys": {"p256dh": encode(point), "auth": encode(AUTH)},
         }
+
+    def subscribe(self, user: User | None = None, language: str = "en") -> Subscription:
+        return browser_subscribe(
+            push=self.subscription,
+            user=user,
+            session="",
+            device="Firefox, Android",
+            language=language,
+        )
 
     def read(self, body: bytes) -> dict[str, Any]:
         """Decrypt a message, as the browser does."""
@@ -104,7 +116,7 @@ class PushService:
 def push_service() -> Iterator[PushService]:
     service = PushService("")
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Pushed(Handler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -113,27 +125,9 @@ def push_service() -> Iterator[PushService]:
                 service.release.wait(PATIENCE_S)
             statuses = service.by_path.get(self.path) or service.statuses
             status = statuses.pop(0) if statuses else 201
-            if status == SILENT:
-                return
-            self.send_response(status)
-            for name, value in service.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
+            if status != SILENT:
+                self.reply(status, headers=service.headers)
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    class Server(http.server.ThreadingHTTPServer):
-        # Many messages arrive at once; the default backlog of five would delay them.
-        request_queue_size = 256
-
-    server = Server(("127.0.0.1", 0), Handler)
-    service.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with http_server(Pushed) as port:
+        service.url = f"http://127.0.0.1:{port}"
         yield service
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from runners.routing import http_application
+from tests.asgi import exchange
 
 
 async def refuse_pages(scope: Any, receive: Any, send: Any) -> None:
@@ -23,20 +24,6 @@ async def refuse_pages(scope: Any, receive: Any, send: Any) -> None:
 async def test_health_is_answered_under_our_names_only(
     host: bytes, status: int, body: bytes
 ) -> None:
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": "/healthz",
-        "query_string": b"",
-        "headers": [(b"host", host)],
-    }
-    sent: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-
-    await http_application(refuse_pages)(scope, receive, send)
+    scope = {"path": "/healthz", "headers": [(b"host", host)]}
+    sent = await exchange(http_application(refuse_pages), scope)
     assert [sent[0]["status"], sent[1]["body"]] == [status, body]

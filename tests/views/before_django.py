@@ -6,11 +6,8 @@ import gzip
 import json
 from typing import Any
 
-from asgiref.testing import ApplicationCommunicator
-
 from runners.routing import http_application
-
-Communicator: Any = ApplicationCommunicator
+from tests.asgi import exchange
 
 # The answer in place of Django's pages.
 PAGES = 418
@@ -29,14 +26,11 @@ async def get_before_django(
     Return the status, the headers and the JSON of the answer.
     """
     scope = {
-        **{"type": "http", "method": "GET", "path": path},
+        "path": path,
         "query_string": query.encode("latin-1"),
         "headers": [(b"host", b"testserver"), *headers],
     }
-    communicator: Any = Communicator(http_application(ask_pages), scope)
-    await communicator.send_input({"type": "http.request", "body": b""})
-    start = await communicator.receive_output(timeout=60)
-    body = await communicator.receive_output(timeout=60)
+    start, body = await exchange(http_application(ask_pages), scope)
     sent = {name.decode().title(): value.decode() for name, value in start["headers"]}
     is_gzip = sent.get("Content-Encoding") == "gzip"
     content = gzip.decompress(body["body"]) if is_gzip else body["body"]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import json
 import re
-import threading
 from collections.abc import Iterator
 
 from playwright.sync_api import Browser, BrowserContext, Route, WebSocket, expect
@@ -14,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Route, WebSocket, expec
 from runners.views.bundle import LIVE_BUNDLE
 from tests.browser.pages import LivePage, eventually, without_map
 from tests.browser.race.scenes import end_race, make_finishers, open_race
+from tests.http_server import Handler, http_server
 from tests.servers import Server
 from tests.waiting import wait_until
 
@@ -250,20 +249,12 @@ def test_the_big_screen_has_no_controls_and_rotates_its_view(
 def different_site(body: str) -> Iterator[str]:
     """Serve a page of a different origin: localhost is not 127.0.0.1."""
 
-    class Page(http.server.BaseHTTPRequestHandler):
+    class Page(Handler):
         def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(body.encode())
+            self.reply(200, body.encode(), {"Content-Type": "text/html"})
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as site:
-        threading.Thread(target=site.serve_forever, daemon=True).start()
-        yield f"http://localhost:{site.server_port}/"
-        site.shutdown()
+    with http_server(Page) as port:
+        yield f"http://localhost:{port}/"
 
 
 def test_a_race_in_a_frame_of_a_different_site_is_read_only(

@@ -18,6 +18,7 @@ from django.utils.functional import cached_property
 from runners.intake.endpoint import APPS, intake
 from runners.live.encoding import typed_dialect
 from runners.routing import websocket_application
+from tests.asgi import exchange
 from tests.trust.worlds.frozen import Chance
 from tests.trust.worlds.scene import Scene
 
@@ -86,22 +87,14 @@ async def report(
 ) -> None:
     """Send a phone app's report, and record the reply."""
     assert app in APPS
-    events = [{"type": "http.request", "body": json.dumps(body).encode()}]
-
-    async def receive() -> dict[str, Any]:
-        return events.pop()
-
-    async def send(message: dict[str, Any]) -> None:
-        record.add(viewer, f"intake {app}", str(message))
-
     scope = {
-        "type": "http",
         "method": "POST",
         "path": f"/intake/{app}/{token}/",
         "query_string": query.encode(),
         "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
     }
-    await intake(scope, receive, send)
+    for message in await exchange(intake, scope, json.dumps(body).encode()):
+        record.add(viewer, f"intake {app}", str(message))
 
 
 class Visitor:
