@@ -89,7 +89,7 @@ class Seed(Dialect):
             or soon.runner is not publisher
             or soon.wire_id is not wire_id
         ):
-            if (track := pipeline.ready_track(publisher, t)) is None:
+            if (track := pipeline.tracks.loaded(publisher.pk, t)) is None:
                 return False
             soon = self._soon = Soon(publisher, track, [], wire_id, self._refused)
         try:

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,19 +23,18 @@ from runners.live.events import RunnerEvent, WireId
 from runners.live.hub import Hub
 from runners.positions.fix import Fix
 from runners.positions.phone_activity import PhoneActivityLog
-from runners.positions.privacy_rules import PrivacyRules, read_latest, read_rules
+from runners.positions.privacy_rules import PrivacyRules
 from runners.positions.recompute import recompute
 from runners.positions.recorder import Recorder, RecorderFull
-from runners.positions.running import Running, read_running
+from runners.positions.running import Running
 from runners.positions.storage import Change, Row
 from runners.positions.track import Publisher, Track, changes_of, rows_of
+from runners.positions.tracks import Tracks
 from runners.positions.validation import FixError, check_fix
 from runners.units.clock import now_ms
 
 logger = logging.getLogger(__name__)
 
-# How long a runner's track is kept after their last fix.
-IDLE_S = 30.0
 # How long to wait for more late fixes of a race, which come in batches.
 RECOMPUTE_AFTER_S = 2.0
 # Limit of the last notice to the hubs at a stop.
@@ -87,11 +86,8 @@ class Pipeline:
         self._lost_since: int | None = None
         self._notifying: asyncio.Task[None] | None = None
         recorder.on_late_commit = self._on_late_commit
-        self._tracks: dict[int, Track] = {}
+        self.tracks = Tracks(hub)
         self._soon: list[Soon] = []
-        # Incremented when rules change.
-        self._generation = 0
-        self._sweeper = asyncio.create_task(self._sweep_often())
 
     async def accept(
         self,
@@ -106,7 +102,7 @@ class Pipeline:
         are late. Fixes whose times are stored already change nothing. Raises
         `DatabaseUnavailable` for a runner's first fix if their rules cannot be read.
         """
-        track = await self._track(runner.pk)
+        track = await self.tracks.of(runner.pk)
         accepted_at = time.monotonic()
         rejected, valid = self._check(fixes, track.rules)
         # Of two fixes with the same time, the later one in the batch is kept.
@@ -133,7 +129,7 @@ class Pipeline:
         `database.DatabaseUnavailable`.
         """
         self.accept_waiting()
-        track = await self._track(runner.pk)
+        track = await self.tracks.of(runner.pk)
         accepted_at = time.monotonic()
         refused, valid = self._check_live(track, fixes, now_ms())
         steps, late = track.advance(valid)
@@ -145,21 +141,6 @@ class Pipeline:
             accepted_at,
         )
         return refused
-
-    def ready_track(self, runner: Publisher, t: int) -> Track | None:
-        """Return the track for `accept_soon` of fixes of this time.
-
-        None if `accept_live` is needed, because it has to wait: for the runner's rules,
-        or for a layer that is not in this process.
-        """
-        track = self._tracks.get(runner.pk)
-        if track is None or track.ready is not None or track.running_until <= t:
-            return None
-        if not self.hub.layer.is_local:
-            return None
-        # A sweep may come before the fixes are accepted.
-        track.used_at = self.hub.loop.time()
-        return track
 
     def accept_soon(self, fixes: Soon) -> None:
         """Accept fixes in the next pass of the loop, with those of other sockets."""
@@ -361,100 +342,11 @@ class Pipeline:
         )
         await self._emit(list(events))
 
-    async def _track(self, pk: int) -> Track:
-        """Return the runner's track, loaded and, with other processes, subscribed."""
-        track = self._tracks.get(pk)
-        if track is None:
-            track = self._tracks[pk] = Track()
-            track.ready = asyncio.create_task(self._load(pk, track))
-        track.used_at = self.hub.loop.time()
-        if track.ready is None and track.running_until <= now_ms():
-            track.ready = asyncio.create_task(self._load(pk, track))
-        if track.ready is not None:
-            try:
-                await asyncio.shield(track.ready)
-            except database.DatabaseUnavailable:
-                # Nothing may be shown before the runner's zones and pauses are known.
-                if self._tracks.get(pk) is track:
-                    del self._tracks[pk]
-                    self.hub.unsubscribe((pk,), track)
-                raise
-        return track
-
-    async def _load(self, pk: int, track: Track) -> None:
-        if not self.hub.layer.is_local:
-            await self.hub.subscribe((pk,), track)
-        generation = None
-        while generation != self._generation:
-            # Read again if something has changed meanwhile.
-            generation = self._generation
-            await self._read(pk, track)
-        track.ready = None
-
-    async def _read(self, pk: int, track: Track) -> None:
-        latest, track.rules, running, until = await database.read(_read_track, pk)
-        track.latest = max(track.latest, latest)
-        if running is not None and track.running is not None:
-            # The stored state may be older than the one in memory.
-            running.adopt(track.running.carried())
-        track.running, track.running_until = running, until
-
-    @property
-    def tracked(self) -> list[int]:
-        """Return the primary keys of the runners with a track here."""
-        return list(self._tracks)
-
-    async def refresh(
-        self, runners: Iterable[int], races: Collection[int] = ()
-    ) -> None:
-        """Reload the tracks of these runners, and of all in these races.
-
-        Raises `DatabaseUnavailable`.
-        """
-        self._generation += 1
-        racing = [
-            pk
-            for pk, track in self._tracks.items()
-            if track.running is not None and track.running.engagement.race in races
-        ]
-        for pk in {*runners, *racing}:
-            track = self._tracks.get(pk)
-            if track is not None:
-                await self._read(pk, track)
-
-    async def _sweep_often(self) -> None:
-        while True:
-            await asyncio.sleep(IDLE_S / 10)
-            self.sweep()
-
-    def sweep(self) -> None:
-        """Discard the tracks of runners who have not published for `IDLE_S`."""
-        before = self.hub.loop.time() - IDLE_S
-        for pk, track in list(self._tracks.items()):
-            if track.used_at < before and not (track.ready or track.recompute_task):
-                del self._tracks[pk]
-                self.hub.unsubscribe((pk,), track)
-
     async def close(self) -> None:
         """Stop. The recorder still stores the queued fixes."""
         self.accept_waiting()
         await self.phone_activity.close()
-        recompute_tasks = [
-            track.recompute_task
-            for track in self._tracks.values()
-            if track.recompute_task
-        ]
-        tasks = [self._sweeper, *recompute_tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        for pk, track in self._tracks.items():
-            self.hub.unsubscribe((pk,), track)
-        self._tracks.clear()
-
-
-def _read_track(pk: int) -> tuple[int, PrivacyRules, Running | None, float]:
-    return read_latest(pk), read_rules(pk), *read_running(pk)
+        await self.tracks.close()
 
 
 def _refuse_all(

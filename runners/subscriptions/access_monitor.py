@@ -215,9 +215,9 @@ class AccessMonitor:
             # Rights read before this are outdated, see `generation`.
             self.generation += 1
         # The first poll also refreshes what was in use before.
-        runners = self.pipeline.tracked if first else changes.runners
+        runners = self.pipeline.tracks.runners if first else changes.runners
         if runners or changes.races:
-            await self.pipeline.refresh(runners, changes.races)
+            await self.pipeline.tracks.refresh(runners, changes.races)
         now = time.time()
         all_of_them = first or self.withholding
         concerned = [
@@ -244,7 +244,7 @@ class AccessMonitor:
                 {event.runner for event in events} - changes.runners
             )
             # Their phones' splits at these checkpoints are not published any more.
-            await self.pipeline.refresh({event.runner for event in events})
+            await self.pipeline.tracks.refresh({event.runner for event in events})
             for event in events:
                 self.pipeline.hub.deliver_local(event)
         # Last, so that a failed poll is repeated.

@@ -104,7 +104,7 @@ async def test_any_order_and_repetition_gives_the_same_track(
     for number, batch in enumerate(delivery.batches):
         if number in delivery.forgotten:
             await pipeline.recorder.flushed()
-            pipeline._tracks.pop(bob.pk, None)
+            pipeline.tracks._tracks.pop(bob.pk, None)
         await pipeline.accept(bob, [track[n] for n in batch], source="websocket")
     await pipeline.recorder.flushed()
     # The last event.

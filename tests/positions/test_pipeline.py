@@ -17,8 +17,8 @@ from runners.live.events import (
     RunnerEvent,
 )
 from runners.models import Entry, LatestPosition, Position, Race, Runner
-from runners.positions import pipeline as accept_module
 from runners.positions import recorder as recorder_module
+from runners.positions import tracks
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline, Receipt, Soon
 from runners.positions.storage import Change, Row
@@ -78,9 +78,9 @@ async def test_fixes_of_several_sockets_are_accepted_together_in_order(
     monkeypatch.setattr(Track, "advance", failing)
     t = now_ms() - 10_000
     # The runner's rules have to be read first.
-    assert pipeline.ready_track(bob, t) is None
+    assert pipeline.tracks.loaded(bob.pk, t) is None
     await pipeline.accept_live(bob, [(Fix(t, 48.0, 2.0), False)], 7)
-    track = pipeline.ready_track(bob, t)
+    track = pipeline.tracks.loaded(bob.pk, t)
     assert track is not None
     refused: list[Exception] = []
     for places in ([(49.0, 2.0), (0.0, 0.0)], [(13.0, 2.0)], [(50.0, 2.0)]):
@@ -117,7 +117,7 @@ async def test_an_error_after_the_acceptance_loses_no_fix(
 
     t = now_ms() - 10_000
     await pipeline.accept_live(bob, [(Fix(t, 48.0, 2.0), False)], 7)
-    track = pipeline.ready_track(bob, t)
+    track = pipeline.tracks.loaded(bob.pk, t)
     assert track is not None
     monkeypatch.setattr(pipeline.hub, "deliver_local", failing_delivery)
     refused: list[Exception] = []
@@ -198,7 +198,7 @@ async def test_the_newest_stored_position_counts_after_a_restart(
 ) -> None:
     t = now_ms()
     await publish(pipeline, bob, Fix(t, 48.0, 2.0))
-    pipeline._tracks.clear()
+    pipeline.tracks._tracks.clear()
     await publish(pipeline, bob, Fix(t - 1000, 47.0, 2.0))
     assert [row[1] for row in follower.rows] == [t]
 
@@ -214,7 +214,7 @@ async def test_a_fix_accepted_by_a_different_process_counts_here_too(
     await publish(pipeline, bob, Fix(t - 60_000, 46.0, 2.0))
     remote_event = PositionAccepted(bob.pk, "bob", t, 48.0, 2.0, None, None, None)
     await pipeline.hub.publish([remote_event])
-    await eventually(lambda: pipeline._tracks[bob.pk].latest == t)
+    await eventually(lambda: pipeline.tracks._tracks[bob.pk].latest == t)
     await publish(pipeline, bob, Fix(t - 1000, 47.0, 2.0))
     assert [row[1] for row in follower.rows] == [t - 60_000, t]
     assert [fix[0] for fix in follower.late] == [t - 1000]
@@ -294,15 +294,15 @@ async def test_the_track_of_a_silent_runner_is_dropped(
     await publish(pipeline, bob, Fix(now_ms(), 48.0, 2.0))
     assert pipeline.hub.groups == 1
     monkeypatch.undo()
-    for track in pipeline._tracks.values():
-        track.used_at -= accept_module.IDLE_S + 1
+    for track in pipeline.tracks._tracks.values():
+        track.used_at -= tracks.IDLE_S + 1
     # Not while a fix waits for the next pass of the loop.
-    assert pipeline.ready_track(bob, now_ms()) is not None
-    pipeline.sweep()
-    assert pipeline.tracked == [bob.pk]
-    for track in pipeline._tracks.values():
-        track.used_at -= accept_module.IDLE_S + 1
-    pipeline.sweep()
+    assert pipeline.tracks.loaded(bob.pk, now_ms()) is not None
+    pipeline.tracks.sweep()
+    assert pipeline.tracks.runners == [bob.pk]
+    for track in pipeline.tracks._tracks.values():
+        track.used_at -= tracks.IDLE_S + 1
+    pipeline.tracks.sweep()
     await eventually(lambda: pipeline.hub.groups == 0)
 
 

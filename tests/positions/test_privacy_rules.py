@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from runners import database
 from runners.models import Entry, LatestPosition, Pause, Position, Race, Runner, Zone
-from runners.positions import pipeline as pipeline_module
+from runners.positions import tracks
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline
 from runners.positions.privacy_rules import Circle, forget_hidden
@@ -227,7 +227,7 @@ async def test_fixes_recorded_after_the_end_of_sharing_stay_hidden(
     codes = dict.fromkeys((59, 1, 0), "sharing.paused")
     assert await refused(pipeline, bob, now, 61, 59, 1, 0) == codes
     await database.read(sharing_until, runner=runner, ends=None)
-    await pipeline.refresh([bob.pk])
+    await pipeline.tracks.refresh([bob.pk])
     assert await refused(pipeline, bob, now, 61, 59, 1, 0) == codes
     assert await refused(pipeline, bob, timezone.now(), 0) == {}
 
@@ -284,7 +284,7 @@ async def test_nothing_is_accepted_while_the_rules_cannot_be_read(
         raise OperationalError("the database is away")
 
     with monkeypatch.context() as outage:
-        outage.setattr(pipeline_module, "_read_track", unavailable)
+        outage.setattr(tracks, "_read_track", unavailable)
         for _ in range(2):
             with pytest.raises(database.DatabaseUnavailable):
                 await pipeline.accept(bob, [Fix(now_ms(), LAT, 2.0)], source="x")
@@ -297,22 +297,22 @@ async def test_nothing_is_accepted_while_the_rules_cannot_be_read(
 async def test_a_zone_that_is_made_while_the_rules_are_read_is_in_force(
     pipeline: Pipeline, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_track = pipeline_module._read_track
+    read_track = tracks._read_track
     is_read, may_return = threading.Event(), threading.Event()
 
     def slow(pk: int) -> object:
-        monkeypatch.setattr(pipeline_module, "_read_track", read_track)
+        monkeypatch.setattr(tracks, "_read_track", read_track)
         found = read_track(pk)
         is_read.set()
         may_return.wait(PATIENCE_S)
         return found
 
-    monkeypatch.setattr(pipeline_module, "_read_track", slow)
+    monkeypatch.setattr(tracks, "_read_track", slow)
     fix = Fix(now_ms(), LAT, 2.0)
     accepting = asyncio.create_task(pipeline.accept(bob, [fix], source="x"))
     await eventually(is_read.is_set)
     await zone_of(bob.pk, 2.0, 90).asave()
-    await pipeline.refresh([bob.pk])
+    await pipeline.tracks.refresh([bob.pk])
     may_return.set()
     receipt = await accepting
     assert [code for _, code, _ in receipt.rejected] == ["zone.hidden"]

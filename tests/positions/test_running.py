@@ -118,7 +118,7 @@ async def test_a_restart_continues_from_the_stored_state(
     pipeline: Pipeline, bob: Publisher, entry: Entry, follower: Follower
 ) -> None:
     await run(pipeline, bob, entry, *range(0, 200, 10))
-    pipeline._tracks.clear()
+    pipeline.tracks._tracks.clear()
     await run(pipeline, bob, entry, *range(200, 300, 10))
     assert [event["state"] for event in follower.published("state")] == ["started"]
     assert [s["distance"] for s in follower.published("split")] == [0, 1000]
@@ -134,7 +134,7 @@ async def test_a_different_process_continues_from_the_state_in_events(
     """The local state is reset, so it can only come from the event."""
     monkeypatch.setattr(pipeline.hub.layer, "is_local", False)
     await run(pipeline, bob, entry, *range(0, 100, 10))
-    here = pipeline._tracks[bob.pk]
+    here = pipeline.tracks._tracks[bob.pk]
     assert here.running is not None
     before = here.running.state
     await run(pipeline, bob, entry, *range(100, 200, 10))
@@ -166,7 +166,7 @@ async def test_late_fixes_correct_a_split(
     receipt = await pipeline.accept(bob, late, source="websocket")
     assert receipt.stored is not None
     await receipt.stored
-    recompute_task = pipeline._tracks[bob.pk].recompute_task
+    recompute_task = pipeline.tracks._tracks[bob.pk].recompute_task
     assert recompute_task is not None
     await recompute_task
     await eventually(lambda: follower.published("split")[-1]["corrected"])
@@ -182,7 +182,7 @@ async def test_late_fixes_correct_a_split(
     by_hand = datetime.now(UTC) - timedelta(minutes=5)
     await Split.objects.filter(pk=stored.pk).aupdate(time=by_hand, by_hand=True)
     await pipeline.accept(bob, [fix_at(entry, 255)], source="websocket")
-    recompute_task = pipeline._tracks[bob.pk].recompute_task
+    recompute_task = pipeline.tracks._tracks[bob.pk].recompute_task
     assert recompute_task is not None
     await recompute_task
     await stored.arefresh_from_db()
@@ -213,7 +213,7 @@ async def test_fixes_that_arrive_during_a_recompute_keep_its_result(
     await eventually(is_recomputed.is_set)
     await run(pipeline, bob, entry, 210, 220)
     may_return.set()
-    recompute_task = pipeline._tracks[bob.pk].recompute_task
+    recompute_task = pipeline.tracks._tracks[bob.pk].recompute_task
     assert recompute_task is not None
     await recompute_task
     await run(pipeline, bob, entry, *range(230, 521, 10))
@@ -258,7 +258,7 @@ async def test_a_runner_whom_an_organiser_took_out_is_not_in_the_race(
 ) -> None:
     await run(pipeline, bob, entry, *range(0, 50, 10))
     await Entry.objects.filter(pk=entry.pk).aupdate(status=Entry.Status.DNF)
-    await pipeline.refresh([bob.pk])
+    await pipeline.tracks.refresh([bob.pk])
     await run(pipeline, bob, entry, *range(50, 600, 10))
     await pipeline.recorder.flushed()
     assert {s["distance"] for s in follower.published("split")} == {0}
