@@ -46,14 +46,18 @@ def test_ranges_hold_in_a_race_that_was_not_learned_from(
     assert 0.75 < np.mean([score.held for score in found]) < 0.9
 
 
-def walks(runners: int, seed: int) -> Results:
-    """A race in which runners keep what they have lost, and fade a little more."""
+def walks(runners: int, seed: int, crowd: float = 0.0) -> Results:
+    """A race in which runners keep what they have lost, and fade a little more.
+
+    `crowd` is the deviation of the logarithm of the pace up to the first mat.
+    """
     dice = np.random.default_rng(seed)
     mats = np.append(np.arange(5_000.0, 40_001.0, 5_000.0), 42_195.0)
     steps = dice.normal(0.0, 0.05, (runners, len(mats)))
     steps[:, mats > 20_000] += 0.03
     steps[:, 0] += np.log(dice.uniform(0.25, 0.45, runners))
     paces = np.exp(steps.cumsum(axis=1))
+    paces[:, 0] *= np.exp(dice.normal(0.0, crowd, runners))
     times = (paces * np.diff(mats, prepend=0.0)).cumsum(axis=1)
     return Results(mats, times, np.arange(runners))
 
@@ -64,6 +68,14 @@ def test_the_next_mat_is_predicted_from_the_recent_pace() -> None:
     found = scores(play(walks(100, 2), slopes, [30_000.0], prior=prior))
     next_mat = found[0]
     assert next_mat.mae_s < 0.95 * min(next_mat.last_mae_s, next_mat.naive_mae_s)
+
+
+def test_after_a_crowded_start_the_next_mat_is_as_unsure_as_later_ones() -> None:
+    prior = learn([walks(300, 1, crowd=0.1)], "the year before")
+    results = walks(300, 2, crowd=0.1)
+    found = scores(play(results, Slopes.flat(42_195), [5_000.0, 10_000.0], prior=prior))
+    held = {(score.asked_at, score.place): score.held for score in found}
+    assert held[5_000, 10_000] == pytest.approx(held[10_000, 15_000], abs=0.08)
 
 
 def test_results_of_the_same_distance_replace_the_previous_prior() -> None:

@@ -33,7 +33,7 @@ USUAL_PACE = 0.33
 # been run: a fade that is slow at first, and the last two kilometres of a marathon.
 POWERS = (1, 2, 16)
 # The number of coefficients by field of `Prior`.
-TERMS = {"middle": 2 * len(POWERS) + 6, "early": 8, "late": 8}
+TERMS = {"middle": 2 * len(POWERS) + 6, "early": 9, "late": 9}
 # Ratios of paces, and abilities, are limited to these.
 FARTHEST = 0.5
 FARTHEST_SPREAD = 0.3
@@ -211,10 +211,12 @@ def _mean_power(begin: Floats, length: Floats, power: int) -> Floats:
 def spread_terms(pace: Pace, place: Floats) -> Floats:
     """Return the terms of the logarithm of either half of the range.
 
-    The last one is the recent share of the run so far. If all of it is recent, nothing
-    shows whether the pace is steady.
+    The last two are the square of the recent share of the run so far, for all places
+    and by distance ahead. If all of the run is recent, nothing shows whether the pace
+    is steady: the next place is as unsure as one that is far ahead.
     """
     ahead = np.maximum(place - pace.done, SHORTEST)
+    recent = (WINDOWS[0] / np.maximum(pace.done, WINDOWS[0])) ** 2
     return np.stack(
         np.broadcast_arrays(
             np.ones_like(ahead),
@@ -224,7 +226,8 @@ def spread_terms(pace: Pace, place: Floats) -> Floats:
             pace.level * (1 - LEVEL_FADES * (pace.done + place)),
             np.minimum(np.abs(pace.recent), FARTHEST_SPREAD),
             np.minimum(np.abs(pace.half), FARTHEST_SPREAD),
-            WINDOWS[0] / np.maximum(pace.done, WINDOWS[0]),
+            recent,
+            recent * np.log(ahead),
         ),
         axis=-1,
     )
