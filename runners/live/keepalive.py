@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import Protocol
 
 # Sockets that are due in the same step share a timer and the content of their ping.
-STEP_S = 0.1
+STEP_S = 0.25
 # How often it is checked whether a socket answers that is later than the next ping.
-LATE_STEPS = 10
+LATE_STEPS = 4
 
 
 class PingedSocket(Protocol):
@@ -66,8 +66,9 @@ class Keepalive:
         # Before anything that could fail, and sockets are removed one by one, so that
         # an error of one does not end the pings of the others.
         self._timer = self._loop.call_at((now + 1) * STEP_S, self._ping_due)
-        payload = os.urandom(4)
-        for step in [step for step in self._groups if step <= now]:
+        due = [step for step in self._groups if step <= now]
+        payload = os.urandom(4) if due else b""
+        for step in due:
             group = self._groups[step]
             while group:
                 self._check(group.pop(), payload, now)
