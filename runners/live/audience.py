@@ -99,23 +99,24 @@ class Audience:
         if self._pending:
             self._pending_since = now
         self._writing = True
-        self._write(frame, (len(rows), merged), list(self.members), since, now)
+        self._write(frame, (len(rows), merged), list(self.members), 0, since, now)
 
     def _write(
         self,
         frame: bytes,
         counts: tuple[int, int],
         members: list[TypedOutbox],
+        start: int,
         since: float,
         at: float,
     ) -> None:
-        rest = members[SOCKETS_PER_PASS:]
-        self._writing = bool(rest)
-        if rest:
-            self.hub.loop.call_soon(self._write, frame, counts, rest, since, at)
+        end = start + SOCKETS_PER_PASS
+        self._writing = end < len(members)
+        if self._writing:
+            self.hub.loop.call_soon(self._write, frame, counts, members, end, since, at)
         written = 0
         one, now = (frame,), self.hub.loop.time()
-        for member in members[:SOCKETS_PER_PASS]:
+        for member in members[start:end]:
             if member in self.members and member.write_shared(one, self, now):
                 written += 1
         rows, merged = counts

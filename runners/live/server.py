@@ -71,8 +71,8 @@ class FrameProtocol(WebSocketsSansIOProtocol):
     # With more than 30 other attributes, instances do not share the keys of their
     # `__dict__`: 1.3 KiB more per socket.
     __slots__ = (
-        *("close_sent", "disconnected", "frames", "loop", "queue"),
-        *("read_paused", "scope", "transport", "writable", "writer"),
+        *("close_sent", "disconnected", "frames", "handshake_complete", "loop"),
+        *("queue", "read_paused", "scope", "transport", "writable", "writer"),
         *("pending_ping_payload", "ping_group", "ping_step"),
     )
     ping_step: int
