@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 # The greatest share of time for full collections, and the least time between two.
-SHARE = 1 / 200
+SHARE = 1 / 1000
 MIN_INTERVAL_S = 10.0
 # Memory growth that causes an earlier collection, because it may be cycles of closed
 # connections.
