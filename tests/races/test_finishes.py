@@ -63,13 +63,25 @@ def test_a_runner_who_stands_near_the_line_has_finished(
     assert all(stands[0].t <= finish <= stands[-1].t for finish in finishes)
 
 
-def test_a_slow_phone_short_of_the_line_has_finished() -> None:
+@pytest.mark.parametrize(
+    ("stands", "latest"),
+    [
+        ([at(3_600, 9_952), at(4_200, 9_972)], 3_600),
+        # The second fix is false.
+        ([at(3_600, 9_992), at(4_200, 4_000, 3_000)], 3_600),
+        # The first fix is too far from the line.
+        ([at(3_600, 9_928), at(4_200, 9_961)], 3_630),
+    ],
+)
+def test_a_slow_phone_short_of_the_line_has_finished(
+    stands: list[Fix], latest: int
+) -> None:
     run = [at(second, 3 * second - 15) for second in range(-600, 3_001, 600)]
-    state, _ = follow(guide(STRAIGHT), [*run, at(3_600, 9_952), at(4_200, 9_972)])
+    state, _ = follow(guide(STRAIGHT), [*run, *stands])
 
     assert state.status == "finished"
     assert state.finished is not None
-    assert 3_000 <= (state.finished - GUN) / 1000 <= 3_600
+    assert 3_000 <= (state.finished - GUN) / 1000 <= latest
 
 
 @pytest.mark.parametrize("back", [2_400, 3_300, 4_000])

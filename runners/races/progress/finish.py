@@ -13,7 +13,8 @@ from runners.races.splits import Node, Passing
 
 # A runner who stands within FINISH_REACH_M of the finish, where fixes are at most
 # STANDS_M apart, has finished after STANDS_S. Farther from it than NEAR_FINISH_M this
-# takes RESTS_S, unless the phone sends slowly. Then its errors add to both distances.
+# takes RESTS_S, unless the phone sends slowly. Then its errors add to both distances,
+# and runners due at the finish RESTS_S ago, at their own pace, have stood there since.
 FINISH_REACH_M = 45.0
 NEAR_FINISH_M = 10.0
 STANDS_M = 15.0
@@ -47,6 +48,8 @@ def note_standing(
         since = t
         if state.stays and _laps_are_short(state.hypotheses, finish):
             since = min(state.stays.t, t)
+        if slow and not state.unsure and t - crossed >= RESTS_S * 1000:
+            since = min(since, round(crossed))
         state.stands = Stands(
             since, distance, round(crossed), round(doubt, 1), round(earliest)
         )
