@@ -87,7 +87,7 @@ TRACK = laps_of(100, 25)
 
 def test_nobody_waits_at_the_start_of_a_track_long_after_the_gun() -> None:
     # Each lap of the first two fixes ends just behind the line.
-    ran = [(-292, 0), (1_013, 3_980), (1_564, 5_990), (2_125, 8_030)]
+    ran = [(-292, 0), (1_013, 3_980), (1_564, 5_990), (2_125, 8_030), (2_500, 9_450)]
     fixes = along(TRACK, *ran)
     _, seen = follow(guide(TRACK), fixes)
 
@@ -121,9 +121,9 @@ def test_who_stands_at_the_start_of_a_track_runs_no_laps(every: int) -> None:
     assert all(one.progress is None for one in seen)
 
 
+@pytest.mark.parametrize("laps", [TRACK, laps_of(940, 4)])
 @pytest.mark.parametrize("every", [120, 600])
-def test_who_stands_at_the_start_of_long_laps_runs_none(every: int) -> None:
-    laps = laps_of(940, 4)
+def test_who_stands_at_the_start_of_laps_runs_none(every: int, laps: Course) -> None:
     fixes = track(every, 7_200, lambda _: 0.0, laps)
     state, seen = follow(guide(laps), fixes)
 
@@ -133,14 +133,25 @@ def test_who_stands_at_the_start_of_long_laps_runs_none(every: int) -> None:
 
 def test_who_waits_at_the_start_of_a_track_has_the_errors_of_their_phone() -> None:
     fixes = track(120, 2_400, lambda _: 0.0)
-    # Farther from each other than from the waiting place, and with a stated error.
-    for number, metres, accuracy in ((8, 385, 5.0), (9, 21, 5.0), (16, 350, 60.0)):
+    # Farther from each other than from the waiting place, with a stated error, in a
+    # spell of noise, and on the other side of the track.
+    errors = (8, 385, 5.0), (9, 21, 5.0), (16, 350, 60.0), (12, 60, 5.0), (19, 200, 5.0)
+    for number, metres, accuracy in errors:
         lat, lng = TRACK.point_at(metres)
         fixes[number] = replace(fixes[number], lat=lat, lng=lng, accuracy=accuracy)
     state, seen = follow(guide(TRACK), fixes)
 
     assert state.status == "registered"
     assert all(one.progress is None for one in seen)
+
+
+@pytest.mark.parametrize("pace", [3.2, 3.3])
+def test_a_runner_who_is_near_the_start_at_each_fix_loses_no_lap(pace: float) -> None:
+    fixes = track(120, 1_500, lambda second: pace * (second - 50))
+    _, seen = follow(guide(TRACK), fixes)
+
+    ran = pace * ((fixes[-1].t - GUN) / 1000 - 50)
+    assert seen[-1].progress == pytest.approx(ran, abs=30)
 
 
 @pytest.mark.parametrize("late", [300, 600])

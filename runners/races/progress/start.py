@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from runners.races.course import Course
 from runners.races.line import Line
-from runners.races.progress.mixture import Mixture, deviation
+from runners.races.progress.mixture import Mixture, deviation, pruned
 from runners.races.progress.motion import (
     DOUBT_SIGMAS,
     USUAL_SPREAD_MPS,
@@ -24,6 +24,7 @@ from runners.races.progress.state import (
     State,
     metres_between,
 )
+from runners.races.progress.waiting import Waiting
 from runners.races.splits import Node, Pass, passings
 
 # Runners wait for the start within this distance of the line, from this long before the
@@ -48,15 +49,21 @@ SLOWEST_MPS = 1.2
 CROSSES_S = 60.0
 # Where the course is back at the start within SHORT_LAP_M, as on a track, a fix there
 # later than SHORT_LAP_WAIT_S after the gun is a lap. Those who are at the same place at
-# the next fix wait. Those who still wait then stay as near as their phone's errors.
-# Fixes more often than every SERIES_MIN_S show the run itself.
+# the next fix wait. Fixes more often than every SERIES_MIN_S show the run itself.
 SHORT_LAP_M = 1_000.0
 SHORT_LAP_WAIT_S = 120.0
 SERIES_MIN_S = 15.0
-# Elsewhere, errors of a slow phone look like a run. Those who have no fix for
-# SLOW_INTERVAL_S, and then one within WAITING_M of where they waited, still wait,
-# unless a fast runner could have run a lap.
+# Errors of a slow phone, without a fix for SLOW_INTERVAL_S, look like a run. On short
+# laps the odds of waiting decide, which are a logarithm. At the gun they are GUN_ODDS,
+# and those who then wait leave within about LEAVES_S. Above SURE_WAITS they wait, and
+# below SURE_RUNS they have started.
 SLOW_INTERVAL_S = 60.0
+GUN_ODDS = -3.0
+LEAVES_S = 1_200.0
+SURE_WAITS = 4.0
+SURE_RUNS = -4.0
+# Elsewhere, those who then are within WAITING_M of where they waited still wait, unless
+# a fast runner could have run a lap.
 WAITING_M = 40.0
 # A run back by this distance was not a start.
 WRONG_WAY_M = 50.0
@@ -89,14 +96,17 @@ class Starting:
         )
         self._lap = min((lap for lap in laps if lap > START_RUN_M), default=math.inf)
         self._short_lap = self._lap <= SHORT_LAP_M
+        self._waiting = Waiting(line, start, self._start_place, self._lap)
 
     def wait(self, state: State, here: Here) -> Seen:
         """Record the distance from the start of a runner who waits before the gun."""
         gap = self._gap(here)
-        state.stays = here if gap <= START_AREA_M else None
-        if gap <= START_AREA_M:
-            self._waits(state, here, gap)
-        return Seen(None)
+        if gap > START_AREA_M:
+            state.stays = None
+            return Seen(None)
+        if self._short_lap:
+            state.stays = self._waiting.averaged(state.stays, here)
+        return self._waits(state, here, gap)
 
     def _gap(self, here: Here) -> float:
         return metres_between(*self._start_place, here.lat, here.lng)
@@ -110,19 +120,21 @@ class Starting:
     def step(self, state: State, now: Observation) -> Seen:
         """Change the state by a fix of a runner without a detected start."""
         here, start, gap = now.here, self._start, self._gap(now.here)
+        if self._short_lap:
+            known = [one.t for one in (state.stays, state.waiting) if one]
+            last = max([state.at, *known])
+            if here.t - last >= SLOW_INTERVAL_S * 1000:
+                return self._step_slow(state, now, round(max(last, state.gun)))
         behind = gap <= START_AREA_M and self._is_behind(now, gap)
         if self._short_lap:
-            stays = self._note_stay(state, now, behind or gap <= START_RUN_M)
+            stays = self._note_stay(state, here, behind or gap <= START_RUN_M)
         else:
             stays = self._is_at_waiting_place(state, here)
         laps = self._short_lap and here.t > state.gun + SHORT_LAP_WAIT_S * 1000
         appears = behind and not state.hypotheses
         if stays or (appears and not laps):
             return self._waits(state, here, gap)
-        waiting = state.waiting
-        if waiting is not None and waiting.t < state.gun - WAITING_MS:
-            waiting = None
-        since = state.gun if waiting is None else round(max(waiting.t, state.gun))
+        waiting, since = _waited(state)
         hypotheses = self._hypotheses(state, now, since)
         state.at, state.hypotheses = now.t, tuple(hypotheses)
         if not hypotheses or hypotheses[0].misfits:
@@ -151,22 +163,64 @@ class Starting:
         place = min(nearest, key=lambda place: place.beside, default=None)
         return place is None or place.distance - self._start < 1
 
-    def _note_stay(self, state: State, now: Observation, at_start: bool) -> bool:
+    def _note_stay(self, state: State, here: Here, at_start: bool) -> bool:
         """Return whether a runner at the start of laps is where the last fix was."""
-        here, last, waiting = now.here, state.stays, state.waiting
-        state.stays = here if at_start else None
-        if not (at_start and last):
-            return False
-        if not SERIES_MIN_S * 1000 <= here.t - last.t <= LINGERS_S * 1000:
-            return False
-        moved = metres_between(last.lat, last.lng, here.lat, here.lng)
-        laps_from = state.gun + SHORT_LAP_WAIT_S * 1000
-        if waiting is None or not last.t == waiting.t > laps_from:
-            return moved <= START_RUN_M
-        if moved > min(max(now.slack, START_RUN_M), MOVED_M):
-            return False
-        state.stays = _average(last, here)
-        return True
+        last, state.stays = state.stays, here if at_start else None
+        return (
+            at_start
+            and last is not None
+            and here.t - last.t >= SERIES_MIN_S * 1000
+            and metres_between(last.lat, last.lng, here.lat, here.lng) <= START_RUN_M
+        )
+
+    def _step_slow(self, state: State, now: Observation, last: int) -> Seen:
+        """Weigh waiting against running on short laps, after a silence since `last`.
+
+        `state.odds` is the logarithm of their ratio. Hypotheses of those who have left
+        since the last fix are added to the older ones.
+        """
+        here, gap, old = now.here, self._gap(now.here), state.hypotheses
+        waiting, since = _waited(state)
+        place = state.stays
+        seconds, at_gun = (here.t - last) / 1000, last <= state.gun and not old
+        reach = top_speed_of_a_minute(self._top_speed) * (here.t - since) / 1000
+        reach += 2 * now.sigma
+        ratio, near = self._waiting.ratio(place, now, reach, at_gun)
+        left = 1.0 if at_gun else 1 - math.exp(-seconds / LEAVES_S)
+        leaving = math.log(left) + state.odds
+        # Those who still wait have left at some time since the last fix.
+        ran = seconds if at_gun else seconds / 2
+        reach = self._top_speed * seconds + 2 * now.slack
+        born = self._mixture.first(now, self._usual, ran, reach)
+        found: list[Hypothesis] = []
+        if old:
+            origin = Node(old[0].since, old[0].origin)
+            found = self._moved(state, now, origin, since)
+            odds = ratio + state.odds - math.log1p(math.exp(leaving))
+            if found and born:
+                born = [one._replace(cost=one.cost - 2 * leaving) for one in born]
+                found = pruned(found + born)
+        else:
+            odds = ratio - math.log(left) + (GUN_ODDS if at_gun else 0.0)
+        state.odds, state.at = round(odds, 2), now.t
+        state.hypotheses = tuple(found or born)
+        if ratio > 0 and near and gap <= START_AREA_M:
+            state.stays = self._waiting.averaged(place, here)
+            if odds > SURE_WAITS:
+                return self._waits(state, here, gap)
+        if odds > 0 or not state.hypotheses or state.hypotheses[0].misfits:
+            return Seen(None)
+        best, place = state.hypotheses[0], state.stays
+        if odds > SURE_RUNS:
+            return self._may_run(state, best)
+        if place is not None and state.gun < place.t < best.since:
+            waiting = Node(place.t, -round(self._gap(place), 2))
+        ran_from, least = self._start, START_RUN_M
+        if waiting is None:
+            ran_from, least = best.origin, LATE_RUN_M
+        if best.distance - ran_from < least:
+            return self._may_run(state, best)
+        return self._started(state, best, waiting)
 
     def _is_at_waiting_place(self, state: State, here: Here) -> bool:
         """Return whether a slow phone is still where the runner waited."""
@@ -194,29 +248,36 @@ class Starting:
         self, state: State, now: Observation, since: int
     ) -> list[Hypothesis]:
         """Return the hypotheses before a start has been detected, the best first."""
-        run = (now.t - since) / 1000
-        reach = self._top_speed * run + 2 * now.slack
-        found: list[Hypothesis] = []
-        if state.hypotheses:
-            seconds = max((now.t - state.at) / 1000, 0.001)
-            within = self._start, self._start + reach
-            pace = average_pace(
-                state.hypotheses[0].distance - self._start,
-                (state.at - since) / 1000,
-                self._top_speed,
-            )
-            found, _ = self._mixture.step(state.hypotheses, now, seconds, pace, within)
-            found = [each for each in found if not _lingers(each, now.t)]
+        found = self._moved(state, now, Node(since, self._start), since)
         if found:
             return found
+        run = (now.t - since) / 1000
+        reach = self._top_speed * run + 2 * now.slack
         return self._mixture.first(now, self._usual, run, reach)
+
+    def _moved(
+        self, state: State, now: Observation, origin: Node, since: int
+    ) -> list[Hypothesis]:
+        """Return the hypotheses of the last fix after this one, the best first.
+
+        The pace counts from `origin`. The runner may have started at `since` (ms).
+        """
+        if not state.hypotheses:
+            return []
+        seconds = max((now.t - state.at) / 1000, 0.001)
+        reach = self._top_speed * (now.t - since) / 1000 + 2 * now.slack
+        ran = state.hypotheses[0].distance - origin.distance
+        pace = average_pace(ran, (state.at - origin.t) / 1000, self._top_speed)
+        within = self._start, self._start + reach
+        found, _ = self._mixture.step(state.hypotheses, now, seconds, pace, within)
+        return [each for each in found if not _lingers(each, now.t)]
 
     def _started(self, state: State, best: Hypothesis, waiting: Node | None) -> Seen:
         now = Node(state.t, min(best.distance, self._finish))
         origin = Node(best.since, best.origin)
         doubt = DOUBT_SIGMAS * math.sqrt(best.variance) / max(best.speed, 1.0)
         state.status, state.certain, state.waiting = "started", now, None
-        state.first, state.stays = now, None
+        state.first, state.stays, state.odds = now, None, 0.0
         uncertainty = deviation(state.hypotheses)
         if waiting is None and not self._ran_from_the_gun(state.gun, origin):
             # The runner was elsewhere before, so the marks passed since have no times.
@@ -265,13 +326,12 @@ class Starting:
         )
 
 
-def _average(last: Here, here: Here) -> Here:
-    """Return the average place of a runner who waits. The new fix counts a fourth."""
-    east = here.lng - last.lng
-    # Not across the antimeridian.
-    east = 0.0 if abs(east) > 180 else east
-    lat, lng = last.lat + (here.lat - last.lat) / 4, last.lng + east / 4
-    return here._replace(lat=lat, lng=lng)
+def _waited(state: State) -> tuple[Node | None, int]:
+    """Return the last wait before the start, and since when the runner may run (ms)."""
+    waiting = state.waiting
+    if waiting is None or waiting.t < state.gun - WAITING_MS:
+        return None, state.gun
+    return waiting, round(max(waiting.t, state.gun))
 
 
 def _lingers(hypothesis: Hypothesis, t: int) -> bool:

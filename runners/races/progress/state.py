@@ -185,6 +185,9 @@ class State:
     rode: bool = False
     # Set while the runner stands near the finish.
     stands: Stands | None = None
+    # Before the start, how many times as likely it is that the runner still waits than
+    # that they run, as a logarithm.
+    odds: float = 0.0
 
     @property
     def progress(self) -> float | None:
@@ -237,7 +240,7 @@ _KEYS = (
         "o",
         "fs",
     ),
-    *("st", "fi", "no", "tr", "e", "sy", "fa", "ro", "sf"),
+    *("st", "fi", "no", "tr", "e", "sy", "fa", "ro", "sf", "od"),
 )
 _NAMES = dict(zip(_KEYS, (field.name for field in fields(State)), strict=True))
 _KINDS: dict[str, type[Here | Node | Stands | Trail]] = {
