@@ -1,17 +1,16 @@
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from runners.models import Entry, LatestPosition, Race, Runner
+from runners.models import Entry, Race, Runner
 from runners.races.course import Course
 from runners.races.demo import demo_points
 from runners.races.setup import race_create
 from tests.admin.role_scene import Scene, make_scene
+from tests.factories.positions import make_latest
 
 
 @pytest.fixture
@@ -35,22 +34,6 @@ def park() -> Race:
         course=Course(demo_points()),
         start=timezone.now(),
     )
-
-
-def make_latest(
-    runner: Runner, *, seconds_ago: float, **more: object
-) -> LatestPosition:
-    """Store a latest position of this age."""
-    moment = timezone.now() - timedelta(seconds=seconds_ago)
-    values: dict[str, object] = {
-        "recorded_at": moment,
-        "contact_at": moment,
-        "lat": 53.3566,
-        "lng": -6.3285,
-        "battery": 81.6,
-        "source": "owntracks",
-    }
-    return LatestPosition.objects.create(runner=runner, **(values | more))
 
 
 def enter_runners(race: Race, size: int) -> None:

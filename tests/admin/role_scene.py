@@ -26,6 +26,7 @@ from runners.models import (
 from runners.models.race_role import Role
 from runners.rights.roles import Action, role_set
 from tests.factories.people import make_link, make_office, make_user
+from tests.factories.positions import make_position
 from tests.races.field import make_entry, make_race
 
 # Latitude of the call for help.
@@ -243,9 +244,7 @@ def make_scene() -> Scene:
     make_entry(make_race(slug="night", name="Night"), "ann", "1")
     cat = make_entry(make_race(slug="trail", name="Trail"), "cat", "1").runner
     Position.objects.filter(runner=bob).delete()
-    position = Position.objects.create(
-        runner=bob, recorded_at=now, stored_at=now, lat=47.9876, lng=2, source="x"
-    )
+    position = make_position(bob, now, lat=47.9876, lng=2)
     stop = race.checkpoints.get(name="2.5 km")
     station = Station.objects.create(race=race, name="MAT17")
     passing = Passing.objects.create(

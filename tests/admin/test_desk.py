@@ -13,7 +13,8 @@ from django.utils import timezone
 from runners.models import Entry, Phone, Race, RightsChange, Runner, RunnerToken, Wave
 from runners.models.race_role import Role
 from runners.rights.roles import role_set
-from tests.admin.conftest import enter_runners, make_latest
+from tests.admin.conftest import enter_runners
+from tests.factories.positions import make_latest
 
 pytestmark = pytest.mark.django_db
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from runners.models import Race, Runner, ShareLink
 from runners.models.runner import token_digest
+from tests.factories.people import make_link
 
 pytestmark = pytest.mark.django_db
 
@@ -54,9 +55,7 @@ def test_a_link_is_to_runners_or_to_a_race(
 
 
 def test_a_link_is_revoked_from_the_list(office: Client, bob: Runner) -> None:
-    link, _ = ShareLink.objects.issue(
-        label="Press", expires_at=timezone.now() + timedelta(hours=1), runners=[bob]
-    )
+    link, _ = make_link(bob, label="Press")
     data = {"action": "revoke", "_selected_action": link.pk}
     assert "1 revoked." in office.post(URL, data, follow=True).text
     link.refresh_from_db()

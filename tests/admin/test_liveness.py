@@ -7,7 +7,7 @@ from django.test import Client
 
 from runners.admin.columns import ago, liveness
 from runners.models import Entry, Race, Runner
-from tests.admin.conftest import make_latest
+from tests.factories.positions import make_latest
 
 NOW = datetime(2026, 5, 31, 9, tzinfo=UTC)
 AGES = [

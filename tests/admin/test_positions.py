@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from runners.admin import position
 from runners.models import Position, Runner
-from tests.admin.conftest import make_latest
+from tests.factories.positions import make_latest
 
 pytestmark = pytest.mark.django_db
 

@@ -12,7 +12,7 @@ from runners.models import (
     Runner,
     Zone,
 )
-from tests.admin.conftest import make_latest
+from tests.factories.positions import make_latest
 
 pytestmark = pytest.mark.django_db
 

@@ -14,7 +14,6 @@ from runners.models import (
     Entry,
     Follow,
     Passing,
-    Position,
     Race,
     Runner,
     RunnerToken,
@@ -24,6 +23,7 @@ from runners.models import (
 from runners.races.course import Course
 from runners.races.setup import race_create
 from tests.admin.conftest import enter_runners
+from tests.factories.positions import make_position
 
 pytestmark = pytest.mark.django_db
 
@@ -52,9 +52,7 @@ def fill(race: Race, rows: int) -> None:
         alice = User.objects.create(username=f"alice-{runner.code}")
         Follow.objects.create(user=alice, runner=runner)
         now = timezone.now()
-        Position.objects.create(
-            runner=runner, recorded_at=now, stored_at=now, lat=1, lng=1, source="test"
-        )
+        make_position(runner)
     course = Course([(0, 0), (0, 0.05)])
     bob = Runner.objects.get(code="17")
     for number in range(Race.objects.count(), rows):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from runners.models import Checkpoint, Entry, Race, Runner, Split
+from tests.factories.races import make_bare_race
 
 pytestmark = pytest.mark.django_db
 
@@ -111,9 +112,7 @@ def test_an_entry_follows_only_changed_splits(
 def test_a_checkpoint_of_a_different_race_is_no_choice(
     office: Client, entry: Entry, split: Split
 ) -> None:
-    other = Race.objects.create(
-        slug="other", name="Other", start=PHONE_TIME, ends=PHONE_TIME + timedelta(1)
-    )
+    other = make_bare_race("other", PHONE_TIME)
     foreign = Checkpoint.objects.create(race=other, name="Bridge", distance=10)
 
     url = f"/admin/runners/split/{split.pk}/change/"

@@ -20,7 +20,6 @@ from runners.models import (
     LatestPosition,
     News,
     Passing,
-    Position,
     Race,
     Runner,
     Split,
@@ -39,6 +38,7 @@ from runners.timing.storage import (
 from runners.units.earth import METRES_PER_DEGREE
 from tests.admin.test_races import form as race_form
 from tests.factories.people import signed_in
+from tests.factories.positions import make_position
 from tests.races.field import pass_mats
 
 pytestmark = pytest.mark.django_db
@@ -85,12 +85,12 @@ def pass_at_a_distance(entry: Entry, *fixes: tuple[int, float]) -> None:
             },
         )
         latest = LatestPosition.objects.get()
-        Position.objects.create(
-            runner=entry.runner,
-            recorded_at=latest.recorded_at,
-            stored_at=passed,
+        make_position(
+            entry.runner,
+            latest.recorded_at,
             lat=latest.lat,
             lng=latest.lng,
+            stored_at=passed,
         )
     pass_mats(entry.race, "1", ("1 km", 20))
 

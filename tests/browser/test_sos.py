@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 import pytest
-from django.utils import timezone
 from playwright.sync_api import BrowserContext, Page, expect
 
-from runners.models import Entry, Race
+from runners.models import Entry
 from runners.preferences.runner_settings import sharing_pause
 from tests.factories.people import make_office, make_runner, make_token
+from tests.factories.races import make_bare_race
 from tests.servers import Server
 
 
@@ -26,10 +25,7 @@ class Rows:
 def make_rows() -> Rows:
     """Make Bob, who runs with sharing paused."""
     make_office("a long walk by the river")
-    now = timezone.now()
-    race = Race.objects.create(
-        slug="half", name="Riverside Half", start=now, ends=now + timedelta(hours=3)
-    )
+    race = make_bare_race("half", name="Riverside Half")
     bob = make_runner("bob", "Bob Marsh")
     Entry.objects.create(race=race, runner=bob, bib="17", status="started")
     sharing_pause(runner=bob)

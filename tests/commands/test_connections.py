@@ -17,16 +17,16 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.utils import timezone
 from pytest_django import Settings
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from runners.management.commands.connections import Names, follows
-from runners.models import Race, ShareLink
+from runners.models import ShareLink
 from runners.serving.operator_socket import SocketFacts
 from tests.factories.people import make_phone
+from tests.factories.races import make_bare_race
 from tests.servers import ROOT, Server, clean_environment, free_port, running
 from tests.services import Redis
 from tests.waiting import PATIENCE_S, wait_until
@@ -168,9 +168,7 @@ def test_a_close_keeps_its_rate_and_ends_with_the_command(
 
 def test_users_and_links_are_named() -> None:
     user = User.objects.create_user("alice")
-    race = Race.objects.create(
-        slug="park", name="Park", start=timezone.now(), ends=timezone.now() + HOUR
-    )
+    race = make_bare_race("park")
     link, _ = ShareLink.objects.issue(label="Press", expires_at=race.ends, race=race)
     facts = SocketFacts(
         since=0,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from runners.maps.cutting import cut_map
-from runners.models import Entry, LatestPosition, Race, Runner
+from runners.models import Entry, Race, Runner
 from runners.races.demo import demo_points
 from runners.simulation.town import ARCHIVE as TOWN
 from tests.factories.people import make_runner
+from tests.factories.positions import make_latest
 
 HALF_MARATHON_LAPS = 7
 WINDING = [
@@ -22,6 +24,15 @@ WINDING = [
     ]
     for n in range(1000)
 ]
+
+
+def make_bare_race(
+    slug: str, start: datetime | None = None, *, hours: float = 3, **fields: Any
+) -> Race:
+    """Make a race without a course, from a time or now on."""
+    start = start or timezone.now()
+    row = {"name": slug.title(), "start": start, "ends": start + timedelta(hours=hours)}
+    return Race.objects.create(slug=slug, **row | fields)
 
 
 @transaction.atomic
@@ -42,15 +53,8 @@ def make_long_race(size: int, line: list[list[float]] = WINDING) -> list[Runner]
     for n, runner in enumerate(runners):
         Entry.objects.create(race=race, runner=runner, bib=str(n + 1))
         lat, lng = line[n]
-        LatestPosition.objects.create(
-            runner=runner,
-            lat=lat,
-            lng=lng,
-            speed=3.1,
-            heading=90,
-            recorded_at=now,
-            contact_at=now,
-            progress=21 * n,
+        make_latest(
+            runner, now, lat=lat, lng=lng, speed=3.1, heading=90, progress=21 * n
         )
     return runners
 

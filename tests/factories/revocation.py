@@ -16,7 +16,6 @@ from runners.preferences.runner_settings import (
     visibility_set,
 )
 from tests.factories.people import (
-    HOUR,
     end_session,
     make_follow,
     make_link,
@@ -24,6 +23,7 @@ from tests.factories.people import (
     make_session,
     make_user,
 )
+from tests.factories.races import make_bare_race
 
 # The right by which a viewer sees the runner, and what they follow.
 Way = Literal["anybody", "follower", "link", "race", "race link"]
@@ -67,10 +67,7 @@ def make_revocable(code: str, way: Way) -> Revocable:
 
 
 def _enter_race(runner: Runner, *, listed: str) -> Race:
-    now = timezone.now()
-    race = Race.objects.create(
-        slug=runner.code, name="Race", visibility=listed, start=now, ends=now + HOUR
-    )
+    race = make_bare_race(runner.code, hours=1, visibility=listed)
     Entry.objects.create(race=race, runner=runner, bib="1")
     return race
 

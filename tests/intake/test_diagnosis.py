@@ -8,7 +8,8 @@ import pytest
 from django.utils import timezone
 
 from runners.intake.diagnosis import Diagnosis, diagnose
-from runners.models import Phone, Position, Runner, RunnerToken
+from runners.models import Phone, Runner, RunnerToken
+from tests.factories.positions import make_position
 
 
 @pytest.fixture
@@ -38,12 +39,12 @@ def fixes(
     """Store fixes up to now; `every` and `late` in seconds, `step` in metres."""
     now = timezone.now()
     for n in range(count):
-        Position.objects.create(
-            runner=token.runner,
-            recorded_at=now - timedelta(seconds=n * every + late),
-            stored_at=now - timedelta(seconds=n * every),
+        make_position(
+            token.runner,
+            now - timedelta(seconds=n * every + late),
             lat=53.3566 + n * step / 111_000,
             lng=-6.3285,
+            stored_at=now - timedelta(seconds=n * every),
             accuracy=accuracy,
             source="owntracks",
         )

@@ -14,8 +14,8 @@ from pytest_django import Settings
 from runners.models import Checkpoint, Entry, Race, Runner, Subscription
 from runners.models.news import Kind
 from runners.notifying.notifier import Notifier
-from runners.notifying.subscribing import browser_subscribe
 from tests.factories.people import signed_in
+from tests.factories.races import make_bare_race
 from tests.notifying.news import NotifiedRace, alert
 from tests.notifying.push import Browser, PushService, push_service
 
@@ -43,13 +43,7 @@ def browser(service: PushService) -> Browser:
 @pytest.fixture
 def subscription(db: None, browser: Browser) -> Subscription:
     """The subscription of a browser without an account."""
-    return browser_subscribe(
-        push=browser.subscription,
-        user=None,
-        session="",
-        device="Firefox, Android",
-        language="en",
-    )
+    return browser.subscribe()
 
 
 @pytest.fixture
@@ -69,14 +63,9 @@ def bob(db: None) -> Runner:
 
 @pytest.fixture
 def race(db: None) -> Race:
-    now = timezone.now()
-    return Race.objects.create(
-        slug="half",
-        name="Riverside Half",
-        start=now - timedelta(hours=1),
-        ends=now + timedelta(hours=5),
-        timezone="Europe/Dublin",
-    )
+    start = timezone.now() - timedelta(hours=1)
+    named = {"name": "Riverside Half", "timezone": "Europe/Dublin"}
+    return make_bare_race("half", start, hours=6, **named)
 
 
 @pytest.fixture

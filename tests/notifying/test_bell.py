@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,14 +10,14 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from runners.models import Alert, Follow, Runner, ShareLink, Subscription
+from runners.models import Alert, Follow, Runner, Subscription
 from runners.notifying import mail, subscribing
 from runners.notifying.subscribing import MAX_BROWSERS, address_add, address_confirm
 from runners.notifying.webpush import decode
 from runners.positions.storage import StatusChange, write_rows
 from runners.quotas import network_of
 from runners.units.clock import milliseconds
-from tests.factories.people import signed_in
+from tests.factories.people import make_link, signed_in
 from tests.notifying.news import NotifiedRace
 from tests.notifying.push import Browser, PushService
 
@@ -106,12 +105,7 @@ def test_an_accepted_follower_may_subscribe(
 def test_an_alert_depends_on_a_link_only_without_a_different_right(
     client: Client, bob: Runner, push: dict[str, Any]
 ) -> None:
-    link, plain = ShareLink.objects.issue(
-        label="Mum",
-        expires_at=timezone.now() + timedelta(hours=1),
-        runners=[bob],
-        pin="4738",
-    )
+    link, plain = make_link(bob, pin="4738")
     on = {"push": push, "browser": True, "runners": ["bob"], "kinds": ["start"]}
     shared = {"spectate-share": plain, "spectate-share-pin": "4738"}
     choose(client, **on, headers=shared)

@@ -13,7 +13,7 @@ from runners.models import Runner, SuppressedAddress
 from runners.notifying.mail import CONSOLE
 from runners.notifying.notifier import Notifier
 from runners.notifying.sos import contact_add, sos_store
-from runners.notifying.subscribing import address_add, browser_subscribe
+from runners.notifying.subscribing import address_add
 from runners.units.errors import CodedError
 from tests.notifying.calls import call, send_all
 from tests.notifying.push import PushService
@@ -112,13 +112,7 @@ def test_a_contact_is_an_accepted_follower_or_an_address(
 def test_a_contact_with_a_deactivated_account_is_shown_as_unreachable(
     bobs: Client, bob: Runner, alice: User, service: PushService
 ) -> None:
-    browser_subscribe(
-        push=service.browser().subscription,
-        user=alice,
-        session="",
-        device="",
-        language="en",
-    )
+    service.browser().subscribe(alice)
     contact_add(runner=bob, email="", user=alice, language="en")
     unreached = "has no notifications yet"
     assert unreached not in bobs.get("/me/").text

@@ -23,7 +23,6 @@ from runners.models.news import Kind
 from runners.notifying import webpush
 from runners.notifying.deliveries import record_states, spread
 from runners.notifying.notifier import Notifier
-from runners.notifying.subscribing import browser_subscribe
 from runners.positions.storage import SplitChange, StatusChange, write_rows
 from runners.units.clock import milliseconds
 from tests.notifying.news import NotifiedRace, alert, passed, send_all
@@ -57,13 +56,7 @@ def test_the_signature_names_the_push_service(
     subscription: Subscription, notified: NotifiedRace
 ) -> None:
     with push_service() as other:
-        other_subscription = browser_subscribe(
-            push=other.browser().subscription,
-            user=None,
-            session="",
-            device="",
-            language="en",
-        )
+        other_subscription = other.browser().subscribe()
         for each in (subscription, other_subscription):
             alert(each, notified.entry.runner, Kind.CHECKPOINT)
         notified.pass_ten()

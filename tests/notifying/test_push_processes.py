@@ -12,7 +12,6 @@ from runners.models import Delivery, Subscription
 from runners.models.news import Kind
 from runners.notifying.deliveries import spread
 from runners.notifying.notifier import Notifier
-from runners.notifying.subscribing import browser_subscribe
 from runners.positions.storage import SplitChange, write_rows
 from runners.units.clock import milliseconds
 from tests.notifying.news import NotifiedRace, alert
@@ -70,9 +69,7 @@ def test_background_threads_send_and_end(
 def test_two_processes_send_each_notification_once(notified: NotifiedRace) -> None:
     browsers = [notified.service.browser(f"{number}") for number in range(20)]
     for browser in browsers:
-        subscription = browser_subscribe(
-            push=browser.subscription, user=None, session="", device="", language="en"
-        )
+        subscription = browser.subscribe()
         alert(subscription, notified.entry.runner, Kind.CHECKPOINT)
     processes = [Notifier(), Notifier()]
     for process in processes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
@@ -13,14 +11,14 @@ from runners.models import (
     Follow,
     Race,
     Runner,
-    ShareLink,
     Subscription,
 )
 from runners.models.news import Kind
 from runners.notifying.deliveries import spread
-from runners.notifying.subscribing import alerts_set, browser_subscribe
+from runners.notifying.subscribing import alerts_set
 from runners.positions.storage import StatusChange, write_rows
 from runners.units.clock import milliseconds
+from tests.factories.people import make_link
 from tests.notifying.news import NotifiedRace, alert
 from tests.notifying.push import Browser
 
@@ -34,9 +32,7 @@ def test_a_subscriber_who_lost_the_right_is_not_notified(
     bob.visibility = Runner.Visibility.FOLLOWERS
     bob.save()
     follow = Follow.objects.create(user=alice, runner=bob, status="accepted")
-    subscription = browser_subscribe(
-        push=browser.subscription, user=alice, session="", device="", language="en"
-    )
+    subscription = browser.subscribe(alice)
     alert(subscription, bob, Kind.CHECKPOINT)
     notified.pass_ten()
     assert len(notified.service.posts) == 1
@@ -55,9 +51,7 @@ def test_a_link_shows_a_private_runner_until_it_ends(
     bob = notified.entry.runner
     bob.visibility = Runner.Visibility.PRIVATE
     bob.save()
-    link, _ = ShareLink.objects.issue(
-        label="Mum", expires_at=timezone.now() + timedelta(hours=1), runners=[bob]
-    )
+    link, _ = make_link(bob)
     alerts_set(
         subscription=subscription, runners=[bob], kinds=[Kind.CHECKPOINT], link=link
     )

@@ -30,10 +30,10 @@ from runners.notifying.sos import MAX_NOTIFIED_CALLS, contact_add, sos_store
 from runners.notifying.subscribing import (
     address_add,
     address_confirm,
-    browser_subscribe,
 )
 from runners.positions.retention import prune
 from runners.preferences.runner_settings import positions_erase, zone_add
+from tests.factories.races import make_bare_race
 from tests.notifying.calls import LAT, LNG, call, send_all
 from tests.notifying.news import alert
 from tests.notifying.push import Browser, PushService
@@ -52,9 +52,7 @@ def test_contacts_receive_the_position_and_followers_do_not(
 ) -> None:
     bob = entry.runner
     alices = service.browser("alice")
-    browser_subscribe(
-        push=alices.subscription, user=alice, session="", device="", language="en"
-    )
+    alices.subscribe(alice)
     address_confirm(
         recipient=contact_add(
             runner=bob, email="mum@example.org", user=None, language="en"
@@ -90,10 +88,7 @@ def test_a_call_is_news_of_the_race_that_the_runner_has_accepted(entry: Entry) -
     """Whoever enters a runner unasked learns of no call, and takes none from others."""
     entry.runner.account = User.objects.create_user("bob")
     entry.runner.save()
-    now = timezone.now()
-    unasked = Race.objects.create(
-        slug="unasked", name="Unasked", start=now, ends=now + timedelta(hours=1)
-    )
+    unasked = make_bare_race("unasked")
     Entry.objects.create(race=unasked, runner=entry.runner, bib="1", accepted=False)
     sos_store(runner=entry.runner.pk, call=call())
     assert News.objects.get().entry == entry
@@ -114,9 +109,7 @@ def test_a_follower_who_is_a_contact_too_is_notified_once_with_the_position(
     service: PushService, notifier: Notifier, entry: Entry, alice: User
 ) -> None:
     alices = service.browser("alice")
-    subscription = browser_subscribe(
-        push=alices.subscription, user=alice, session="", device="", language="en"
-    )
+    subscription = alices.subscribe(alice)
     alert(subscription, entry.runner, Kind.SOS)
     contact_add(runner=entry.runner, email="", user=alice, language="en")
     sos_store(runner=entry.runner.pk, call=call())
@@ -138,13 +131,7 @@ def test_a_call_reaches_only_the_contacts_of_its_runner(
         (bob, "bobs@example.org", alice),
         (dave, "daves@example.org", erin),
     ):
-        browser_subscribe(
-            push=service.browser(user.username).subscription,
-            user=user,
-            session="",
-            device="",
-            language="en",
-        )
+        service.browser(user.username).subscribe(user)
         address_confirm(
             recipient=contact_add(runner=runner, email=email, user=None, language="en")
         )
@@ -191,13 +178,7 @@ def test_a_call_is_not_sent_to_a_deactivated_account(
     bob: Runner,
     alice: User,
 ) -> None:
-    browser = browser_subscribe(
-        push=service.browser("alice").subscription,
-        user=alice,
-        session="",
-        device="",
-        language="en",
-    )
+    browser = service.browser("alice").subscribe(alice)
     if role == "contact":
         contact_add(runner=bob, email="", user=alice, language="en")
     else:
@@ -384,9 +365,7 @@ def test_a_new_call_is_shown_after_one_that_was_seen(
 def test_a_call_of_a_runner_in_a_different_race_is_on_its_desk_only(
     office: Client, race: Race, entry: Entry, bob: Runner
 ) -> None:
-    other = Race.objects.create(
-        slug="other", name="Other", start=race.start, ends=race.ends
-    )
+    other = make_bare_race("other", race.start, ends=race.ends)
     stray = Runner.objects.create(code="stray", name="Stray")
     sos_store(runner=bob.pk, call=call())
     sos_store(runner=stray.pk, call=call())

@@ -19,7 +19,6 @@ from tablib import Dataset
 
 from runners.models import (
     Entry,
-    LatestPosition,
     News,
     Passing,
     Pause,
@@ -40,6 +39,7 @@ from runners.timing.reads import read_of
 from runners.timing.storage import passings_store
 from runners.units.clock import milliseconds
 from tests.factories.people import signed_in
+from tests.factories.positions import make_latest
 from tests.notifying.news import NotifiedRace, passed
 from tests.notifying.push import SILENT, Post, PushService
 from tests.waiting import PATIENCE_S, wait_until
@@ -186,9 +186,7 @@ def test_a_runner_off_course_is_told_once_for_each_time(
     webhook: Webhook, bob: Runner, entry: Entry
 ) -> None:
     now = timezone.now()
-    latest = LatestPosition.objects.create(
-        runner=bob, recorded_at=now, contact_at=now, lat=53.3, lng=-6.3
-    )
+    latest = make_latest(bob, now)
     for since in (1_000, 1_000, 2_000):
         left = milliseconds(now) - since
         latest.race_state = {
@@ -207,9 +205,9 @@ def test_a_paused_runner_is_not_told_to_be_off_course(
 ) -> None:
     now = timezone.now()
     left = milliseconds(now) - 1_000
-    LatestPosition.objects.create(
-        runner=bob,
-        **{"recorded_at": now, "contact_at": now, "lat": 53.3, "lng": -6.3},
+    make_latest(
+        bob,
+        now,
         race_state={"entry": entry.pk, "state": {"s": "off_course", "os": left}},
     )
     Pause.objects.create(runner=bob, started_at=now)

@@ -15,6 +15,7 @@ from runners.models import LatestPosition, Phone, RightsChange, Runner, RunnerTo
 from runners.positions.phone_activity import PhoneActivity, write_phone_activity
 from tests.clients import seed_client, typed_client
 from tests.factories.people import make_phone
+from tests.factories.positions import make_latest
 from tests.servers import Server
 from tests.waiting import wait_until
 
@@ -65,8 +66,7 @@ def test_only_a_heartbeat_updates_the_contact_time_of_the_runner(
     token: RunnerToken,
 ) -> None:
     old = timezone.now().replace(year=2020)
-    place = {"recorded_at": old, "lat": 1, "lng": 2, "source": "osmand"}
-    LatestPosition.objects.create(runner=token.runner, contact_at=old, **place)
+    make_latest(token.runner, old)
     # The recorder updates the contact time with each position.
     write_phone_activity({token.pk: make_activity(token)})
     assert LatestPosition.objects.get().contact_at == old

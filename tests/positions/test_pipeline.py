@@ -25,6 +25,7 @@ from runners.positions.storage import Change, Row
 from runners.positions.track import Publisher, Track
 from runners.positions.validation import FixError
 from runners.units.clock import milliseconds, now_ms
+from tests.factories.races import make_bare_race
 from tests.positions.followers import Follower
 from tests.waiting import eventually, within
 
@@ -141,12 +142,7 @@ def window(bob: Publisher) -> int:
     """Show Bob in a race only; return when its window began, a minute ago, in ms."""
     began = timezone.now() - timedelta(minutes=1)
     Runner.objects.update(visibility=Runner.Visibility.RACE)
-    race = Race.objects.create(
-        slug="half",
-        name="Half",
-        start=began + timedelta(hours=1),
-        ends=began + timedelta(hours=5),
-    )
+    race = make_bare_race("half", began + timedelta(hours=1))
     Entry.objects.create(race=race, runner_id=bob.pk, bib="1")
     return milliseconds(began)
 

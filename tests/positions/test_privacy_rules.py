@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from runners import database
-from runners.models import Entry, LatestPosition, Pause, Position, Race, Runner, Zone
+from runners.models import Entry, LatestPosition, Pause, Position, Runner, Zone
 from runners.positions import tracks
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline
@@ -31,6 +31,7 @@ from runners.preferences.runner_settings import (
 )
 from runners.units.clock import milliseconds, moment_of, now_ms
 from runners.units.earth import EARTH_RADIUS_M
+from tests.factories.races import make_bare_race
 from tests.waiting import PATIENCE_S, eventually
 
 # In Fiji, 0.001 degrees of longitude are 106 m.
@@ -257,9 +258,7 @@ def test_entries_are_locked_before_positions_as_by_the_recorder(
     bob: Publisher, now: datetime, change: Callable[[Runner], None]
 ) -> None:
     runner = Runner.objects.get(pk=bob.pk)
-    race = Race.objects.create(
-        name="Park", slug="park", start=now, ends=now + timedelta(hours=1)
-    )
+    race = make_bare_race("park", now)
     Entry.objects.create(race=race, runner=runner, bib="1")
     with CaptureQueriesContext(connection) as queries:
         change(runner)

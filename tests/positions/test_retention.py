@@ -9,8 +9,10 @@ from django.db.models import F
 from django.utils import timezone
 from pytest_django import Settings
 
-from runners.models import Entry, LatestPosition, Position, Race, Runner
+from runners.models import Entry, LatestPosition, Position, Runner
 from runners.models.race import WINDOW_BEFORE_START
+from tests.factories.positions import make_latest
+from tests.factories.races import make_bare_race
 
 pytestmark = pytest.mark.django_db
 
@@ -32,9 +34,7 @@ def bob() -> Runner:
             )
             for n in range(count)
         )
-    LatestPosition.objects.create(
-        runner=bob, recorded_at=now, contact_at=now, lat=48, lng=2, source="websocket"
-    )
+    make_latest(bob, now, lat=48, lng=2, source="websocket")
     return bob
 
 
@@ -62,9 +62,7 @@ def test_positions_outside_of_races_are_kept_for_30_days(bob: Runner) -> None:
     Position.objects.update(recorded_at=F("recorded_at") - timedelta(days=25))
     LatestPosition.objects.update(recorded_at=now - timedelta(days=31))
     start = now - timedelta(days=35, seconds=-105) + WINDOW_BEFORE_START
-    race = Race.objects.create(
-        slug="past", name="Past", start=start, ends=start + timedelta(hours=2)
-    )
+    race = make_bare_race("past", start, hours=2)
     Entry.objects.create(race=race, runner=bob, bib="1")
     # The last ten of the hundred were recorded in the window.
     Position.objects.filter(lat__gt=48.00895).update(

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.contrib.auth.models import User
-from django.utils import timezone
 from websockets.exceptions import ConnectionClosed
 
-from runners.models import LatestPosition, Runner
+from runners.models import Runner
 from runners.units.clock import now_ms
 from tests.clients import Client, typed_client
 from tests.factories.people import make_follow, make_runner, make_session, make_user
+from tests.factories.positions import make_latest
 from tests.servers import Server
 
 
@@ -54,10 +54,7 @@ def make_alice(bob: Runner, status: str | None = "accepted") -> Alice:
 def make_located_runner(code: str) -> Runner:
     """Make a public runner with a position of this moment."""
     runner = make_runner(code)
-    now = timezone.now()
-    LatestPosition.objects.create(
-        runner=runner, recorded_at=now, contact_at=now, lat=48, lng=2, source="test"
-    )
+    make_latest(runner)
     return runner
 
 

@@ -43,6 +43,7 @@ from tests.factories.people import (
     make_runner,
     make_user,
 )
+from tests.factories.races import make_bare_race
 from tests.races.field import make_entry, make_race
 from tests.servers import Server
 from tests.waiting import PATIENCE_S
@@ -171,9 +172,7 @@ def test_everybody_sees_the_last_24_hours_of_a_public_runner_or_the_current_race
     Runner.objects.update(public_from=None)
     assert latitudes(client) == everywhere(30)
     now = timezone.now()
-    race = Race.objects.create(
-        slug="long", name="Long", start=now - 31 * HOUR, ends=now + HOUR
-    )
+    race = make_bare_race("long", now - 31 * HOUR, hours=32)
     Entry.objects.create(race=race, runner=bob, bib="1")
     assert latitudes(client) == everywhere(20, 30)
     Race.objects.update(ends=now - 20 * HOUR)
@@ -188,9 +187,7 @@ def test_a_replay_shows_the_window_of_its_race_and_nothing_from_before_a_choice(
     Runner.objects.filter(pk=bob.pk).update(visibility=Visibility.PUBLIC)
     Runner.objects.update(public_from=None)
     now = timezone.now()
-    race = Race.objects.create(
-        slug="past", name="Past", start=now - 31 * HOUR, ends=now - 29 * HOUR
-    )
+    race = make_bare_race("past", now - 31 * HOUR, hours=2)
     Entry.objects.create(race=race, runner=bob, bib="1")
 
     def replayed() -> list[float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 
 import pytest
 from django.utils import timezone
@@ -13,16 +12,14 @@ from runners.models import LinkViewers, Runner, ShareLink
 from runners.models.share import VIEWERS_AGE
 from runners.subscriptions import access_monitor
 from runners.subscriptions.access_monitor import AccessMonitor
+from tests.factories.people import make_link
 from tests.sharing.test_access_monitor import monitor as monitor  # noqa: F401
 from tests.waiting import PATIENCE_S
 
 
-def make_link() -> ShareLink:
+def bobs_link() -> ShareLink:
     bob, _ = Runner.objects.get_or_create(code="bob", name="Bob")
-    link, _ = ShareLink.objects.issue(
-        label="Mum", runners=[bob], expires_at=timezone.now() + timedelta(hours=1)
-    )
-    return link
+    return make_link(bob)[0]
 
 
 def viewers(link: ShareLink) -> int:
@@ -30,7 +27,7 @@ def viewers(link: ShareLink) -> int:
 
 
 def test_viewers_of_all_processes_count_until_their_process_is_silent(db: None) -> None:
-    mums, dads = make_link(), make_link()
+    mums, dads = bobs_link(), bobs_link()
     LinkViewers.objects.say("one", {mums.pk: 2, dads.pk: 1})
     LinkViewers.objects.say("two", {mums.pk: 3})
     assert (viewers(mums), viewers(dads)) == (5, 1)
@@ -50,7 +47,7 @@ async def test_a_process_reports_its_viewers(
     monitor: AccessMonitor,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    link = await database.read(make_link)
+    link = await database.read(bobs_link)
 
     async def reaches(count: int, link: ShareLink = link) -> None:
         async with asyncio.timeout(PATIENCE_S):
@@ -65,10 +62,10 @@ async def test_a_process_reports_its_viewers(
     monitor.release_sockets([("link", link.pk)])
     await reaches(1)
     # Deleting a link meanwhile does not end the count.
-    other = await database.read(make_link)
+    other = await database.read(bobs_link)
     monitor.count_socket("link", other.pk, 50)
     await database.read(other.delete)
-    third = await database.read(make_link)
+    third = await database.read(bobs_link)
     monitor.count_socket("link", third.pk, 50)
     await reaches(1, third)
     monitor.release_sockets([("link", row.pk) for row in (link, other, third)])

@@ -39,6 +39,9 @@ from runners.rights.windows import public_from, races_of
 from runners.snapshots import items
 from runners.snapshots.items import find_races, runner_items
 from runners.units.clock import milliseconds
+from tests.factories.people import make_link
+from tests.factories.positions import make_latest, make_position
+from tests.factories.races import make_bare_race
 
 pytestmark = pytest.mark.django_db
 
@@ -48,9 +51,7 @@ MINUTE = timedelta(minutes=1)
 
 def make_race(start: timedelta = -2 * HOUR, **fields: Any) -> Race:
     now = timezone.now()
-    return Race.objects.create(
-        slug="half", name="Half", start=now + start, ends=now + 3 * HOUR, **fields
-    )
+    return make_bare_race("half", now + start, ends=now + 3 * HOUR, **fields)
 
 
 def enter(race: Race, code: str = "bob", **fields: Any) -> Entry:
@@ -59,9 +60,7 @@ def enter(race: Race, code: str = "bob", **fields: Any) -> Entry:
 
 
 def link_to(race: Race) -> int:
-    link, _ = ShareLink.objects.issue(
-        label="Mum", race=race, expires_at=timezone.now() + HOUR
-    )
+    link, _ = make_link(race=race)
     return link.pk
 
 
@@ -142,9 +141,7 @@ def test_a_runner_has_the_result_of_a_race_for_a_day() -> None:
         return item["race"], item["bib"], item["state"]
 
     Race.objects.all().update(ends=now - HOUR)
-    LatestPosition.objects.create(
-        runner=entry.runner, recorded_at=now, contact_at=now, lat=1, lng=2, source="x"
-    )
+    make_latest(entry.runner, now)
     # A finisher's phone may go on. Somebody else who is seen later runs again.
     assert item(status="finished", finished_at=now - HOUR) == (
         *("half", "bob", "finished"),
@@ -232,12 +229,8 @@ def test_positions_from_before_the_window_are_hidden() -> None:
     now = timezone.now()
     for minutes, lat in ((90, 11), (30, 12), (2, 13)):
         at = now - minutes * MINUTE
-        Position.objects.create(
-            runner=runner, recorded_at=at, stored_at=now, lat=lat, lng=2, source="x"
-        )
-    latest = LatestPosition.objects.create(
-        runner=runner, recorded_at=at, contact_at=now, lat=13, lng=2, source="x"
-    )
+        make_position(runner, at, lat=lat, lng=2, stored_at=now)
+    latest = make_latest(runner, at, lat=13, lng=2, contact_at=now)
 
     def visible_latitudes() -> tuple[Any, list[float], list[float]]:
         """Return the latitudes of the snapshot, of `since` and of the track."""
@@ -252,9 +245,7 @@ def test_positions_from_before_the_window_are_hidden() -> None:
 
     assert visible_latitudes() == (13, [12, 13], [12, 13])
     # The earlier of two open windows counts.
-    later = Race.objects.create(
-        slug="later", name="Later", start=now + 45 * MINUTE, ends=now + 3 * HOUR
-    )
+    later = make_bare_race("later", now + 45 * MINUTE)
     Entry.objects.create(race=later, runner=runner, bib="1")
     assert visible_latitudes() == (13, [12, 13], [12, 13])
     LatestPosition.objects.update(recorded_at=now - 90 * MINUTE)
@@ -296,9 +287,8 @@ def test_a_stretched_race_opens_nothing_that_its_runners_did_not_agree_to() -> N
     race = make_race(line=[[0, 0], [0, 0.01]])
     bob = accepted_by_account(race).runner
     agreed = race.opens
-    row = {"runner": bob, "lat": 1, "lng": 2, "source": "x", "stored_at": race.ends}
     for at in (agreed - HOUR, agreed, race.ends):
-        Position.objects.create(recorded_at=at, **row)
+        make_position(bob, at)
     stretched = Race.objects.all()
     stretched.update(start=race.start - 9 * HOUR, ends=race.ends + 9 * HOUR)
     assert codes(race) == (["bob"], ["bob"])
@@ -326,10 +316,7 @@ def test_a_later_end_shows_nobody_past_the_agreed_one() -> None:
     Entry.objects.update(shown_until=now - MINUTE)
     assert codes(race) == ([], [])
     assert read_rules(bob.pk).race_from == 0
-    rows = {"recorded_at": now, "contact_at": now}
-    LatestPosition.objects.create(
-        runner=bob, lat=1, lng=2, source="x", progress=900, **rows
-    )
+    make_latest(bob, now, progress=900)
     (row,) = rows_of(race, ground_of(race))
     assert (row.progress, row.last_fix_at) == (None, None)
     Entry.objects.update(shown_until=race.ends)

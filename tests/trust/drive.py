@@ -9,13 +9,11 @@ import itertools
 import json
 import urllib.parse
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
-from django.utils import timezone
 from websockets.exceptions import ConnectionClosed
 
-from runners.models import Entry, Race, Runner
+from runners.models import Entry, Runner
 from runners.preferences.runner_settings import zone_add
 from runners.units.clock import now_ms
 from tests.clients import Client, seed_client, typed_client
@@ -27,6 +25,7 @@ from tests.factories.people import (
     make_token,
     make_user,
 )
+from tests.factories.races import make_bare_race
 from tests.servers import Server
 from tests.trust.doors import APPS, Doors
 from tests.trust.places import Places
@@ -43,10 +42,8 @@ class Cast(Keys):
 
 def make_cast() -> Cast:
     """Make runners with accounts, in a race, and share links to all public ones."""
-    cast, now = Cast(), timezone.now()
-    race = Race.objects.create(
-        slug="on", name="On", start=now, ends=now + timedelta(days=1)
-    )
+    cast = Cast()
+    race = make_bare_race("on", hours=24)
     for code in CODES:
         user = make_user(code)
         visibility = "private" if code == "private" else "public"

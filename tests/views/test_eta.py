@@ -18,7 +18,6 @@ from runners.models import (
     Position,
     Race,
     Runner,
-    ShareLink,
     Split,
 )
 from runners.races import predictions, race_data
@@ -27,6 +26,7 @@ from runners.subscriptions import arrival_reads
 from runners.units.clock import milliseconds, now_ms
 from runners.views.anybody import _parts_and_headers
 from runners.views.races.eta import _parsed
+from tests.factories.people import make_link
 from tests.races.field import LENGTH_M, METRES_PER_DEGREE, make_entry, make_race
 from tests.views import before_django
 from tests.waiting import eventually
@@ -185,9 +185,7 @@ def test_an_unlisted_race_is_unknown_without_its_link(client: Client) -> None:
     hidden, unknown = get_eta(client, 9_000), client.get("/races/no/eta.json?at=9000")
     assert hidden.status_code == unknown.status_code == 404
     assert hidden.json() == unknown.json()
-    link, token = ShareLink.objects.issue(
-        label="Crew", race=race, expires_at=timezone.now() + timedelta(hours=1)
-    )
+    link, token = make_link(race=race)
     headers = {"Spectate-Share": token}
     assert codes(get_eta(client, 9_000, "&runners=bob", **headers)) == ["bob"]
     link.revoke()

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from django.utils import timezone
 
-from runners.models import Follow, Runner, RunnerToken, ShareLink
+from runners.models import Follow, Runner, RunnerToken
 from runners.views.races import listing
+from tests.factories.people import make_link
 from tests.races.field import make_entry, make_race
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -72,10 +71,7 @@ def paths(client: Client, alice: User) -> list[str]:
         user=User.objects.create(username="bob"), runner=ann.runner, status="pending"
     )
     token, _ = RunnerToken.objects.issue(ann.runner, name="OwnTracks")
-    in_an_hour = timezone.now() + timedelta(hours=1)
-    _, link = ShareLink.objects.issue(
-        label="Bob", expires_at=in_an_hour, runners=[ann.runner], pin="1234"
-    )
+    _, link = make_link(ann.runner, label="Bob", pin="1234")
     return [
         *("/", "/races/ten/", "/runners/ann/", f"/s/{link}/", "/s/no/", "/share/"),
         *("/races/ten/standings/", "/races/ten/standings/?q=zz", "/nothing/"),

@@ -18,12 +18,14 @@ from django.utils import timezone
 
 import runners.views.bundle
 import spectate.static
-from runners.models import Entry, Follow, LatestPosition, Race, Runner, ShareLink
+from runners.models import Entry, Follow, Race, Runner
 from runners.snapshots.items import Items
 from runners.views import topic_data
 from runners.views.bundle import LIVE, LIVE_BUNDLE
 from runners.views.overview import path_of
 from spectate.static import BundledStaticFilesStorage
+from tests.factories.people import make_link
+from tests.factories.positions import make_latest
 
 Visibility = Runner.Visibility
 
@@ -125,9 +127,7 @@ def test_the_live_page_links_to_current_next_and_past_races(
 def test_only_anonymous_pages_may_be_kept_by_browsers(client: Client, db: None) -> None:
     hour = timedelta(hours=1)
     race = make_race("on", start=-hour, ends=hour)
-    _, plain = ShareLink.objects.issue(
-        label="Mum", race=race, expires_at=timezone.now() + hour
-    )
+    _, plain = make_link(race=race)
 
     def may_keep(path: str) -> bool:
         response = client.get(path)
@@ -149,14 +149,7 @@ def test_nobody_is_running_once_the_race_is_over(client: Client, db: None) -> No
     for code, status in (("ann", "finished"), ("bob", "started"), ("dan", "dnf")):
         runner = Runner.objects.create(code=code, name=code, visibility="public")
         Entry.objects.create(race=race, runner=runner, bib=code, status=status)
-        LatestPosition.objects.create(
-            runner=runner,
-            recorded_at=timezone.now() - timedelta(seconds=9),
-            contact_at=timezone.now(),
-            lat=53.36,
-            lng=-6.33,
-            source="x",
-        )
+        make_latest(runner, seconds_ago=9)
     html = client.get("/races/over/").content.decode()
     assert re.findall(r'class="words">([^<]*)', html.split("<template")[0]) == [
         *("Finished", "Not finished", "Not finished"),
@@ -274,29 +267,15 @@ def rows_of(client: Client, path: str) -> list[tuple[str, str]]:
     return re.findall(r'data-runner="(\w+)" data-state="(\w+)"', served)
 
 
-def make_latest(
-    runner: Runner, *, ago: timedelta, progress: float | None = None
-) -> None:
-    at = timezone.now() - ago
-    LatestPosition.objects.create(
-        runner=runner,
-        recorded_at=at,
-        contact_at=at,
-        lat=53.36,
-        lng=-6.33,
-        progress=progress,
-    )
-
-
 def test_pages_have_their_list_without_scripts(client: Client, bob: Runner) -> None:
     race = make_race("on", start=-timedelta(hours=1), ends=timedelta(hours=1))
     eve = Runner.objects.create(code="eve", name="Eve")
     dan = Runner.objects.create(code="dan", name="Dan")
     for bib, runner in enumerate((bob, eve, dan), 17):
         Entry.objects.create(race=race, runner=runner, bib=str(bib))
-    make_latest(bob, ago=timedelta(hours=1), progress=900)
-    make_latest(eve, ago=timedelta(seconds=5), progress=1234)
-    make_latest(dan, ago=timedelta(minutes=1), progress=300)
+    make_latest(bob, seconds_ago=3600, progress=900)
+    make_latest(eve, seconds_ago=5, progress=1234)
+    make_latest(dan, seconds_ago=60, progress=300)
     wanted = [("eve", "live"), ("dan", "delayed"), ("bob", "lost")]
     assert rows_of(client, "/races/on/") == wanted
     response = client.get("/races/on/")
@@ -333,7 +312,7 @@ def test_lists_without_scripts_omit_hidden_runners(
 ) -> None:
     race = make_race("on", start=-timedelta(hours=1), ends=timedelta(hours=1))
     Entry.objects.create(race=race, runner=bob, bib="17")
-    make_latest(bob, ago=timedelta(seconds=5), progress=900)
+    make_latest(bob, seconds_ago=5, progress=900)
     Follow.objects.create(user=alice, runner=bob, status=Follow.Status.BLOCKED)
     for path in ("/", "/races/on/"):
         assert len(rows_of(client, path)) == 1
@@ -350,7 +329,7 @@ def test_a_page_and_its_polls_share_a_read_of_the_race(
 ) -> None:
     race = make_race("on", start=-timedelta(hours=1), ends=timedelta(hours=1))
     Entry.objects.create(race=race, runner=bob, bib="17")
-    make_latest(bob, ago=timedelta(seconds=5), progress=900)
+    make_latest(bob, seconds_ago=5, progress=900)
     reads: list[int | None] = []
     read = topic_data._read
 

@@ -14,14 +14,13 @@ from django.utils import timezone
 from runners.models import (
     Entry,
     Follow,
-    LatestPosition,
-    Position,
     Race,
     Runner,
-    ShareLink,
 )
 from runners.serving.process import Process
 from runners.units.clock import milliseconds, now_ms
+from tests.factories.people import make_link
+from tests.factories.positions import make_latest, make_position
 from tests.views.before_django import PAGES, get_before_django
 
 # The view reads in separate threads, which see committed rows only.
@@ -33,13 +32,8 @@ def make_runner(code: str, **fields: Any) -> Runner:
     runner = Runner.objects.create(code=code, name=code.title(), **fields)
     now = timezone.now()
     for n in (3, 2, 1):
-        at = now - timedelta(seconds=n)
-        Position.objects.create(
-            runner=runner, recorded_at=at, stored_at=at, lat=48, lng=2 + n, source="x"
-        )
-    LatestPosition.objects.create(
-        runner=runner, recorded_at=at, contact_at=at, lat=48, lng=3
-    )
+        make_position(runner, now, seconds_ago=n, lat=48, lng=2 + n)
+    make_latest(runner, now, seconds_ago=1, lat=48, lng=3)
     return runner
 
 
@@ -89,9 +83,7 @@ def test_a_poll_since_has_what_was_stored_since(client: Client) -> None:
 def test_a_poll_omits_held_positions(client: Client) -> None:
     bob = make_runner("bob")
     now = timezone.now()
-    Position.objects.create(
-        runner=bob, recorded_at=now, stored_at=now, lat=12, lng=2, held=True
-    )
+    make_position(bob, now, lat=12, lng=2, held=True)
     (item,) = client.get("/live.json?runners=bob").json()["runners"]
     assert item["fix"][1] == 48
     assert {lat for lat, _ in polyline.decode(item["trail"], 5)} == {48}
@@ -128,12 +120,7 @@ def test_a_poll_omits_hidden_runners(
 
 def test_a_poll_of_a_link_shows_its_runners(client: Client) -> None:
     bob = make_runner("bob", visibility=Runner.Visibility.PRIVATE)
-    link, token = ShareLink.objects.issue(
-        label="x",
-        runners=[bob],
-        expires_at=timezone.now() + timedelta(hours=1),
-        pin="1234",
-    )
+    link, token = make_link(bob, pin="1234")
     share = {"Spectate-Share": token}
     assert client.get("/live.json", headers=share).status_code == 404
     opened = share | {"Spectate-Share-Pin": "1234"}
@@ -148,9 +135,7 @@ def test_an_unlisted_race_is_unknown_without_its_link(client: Client) -> None:
     answer = client.get("/live.json?race=half")
     assert answer.json()["refused"] == [{"code": "race.unknown", "race": "half"}]
     assert client.get("/races/half/").status_code == 404
-    _, token = ShareLink.objects.issue(
-        label="x", race=race, expires_at=timezone.now() + timedelta(hours=1)
-    )
+    _, token = make_link(race=race)
     answer = client.get("/live.json", headers={"Spectate-Share": token})
     assert [item["slug"] for item in answer.json()["races"]] == ["half"]
 

@@ -17,7 +17,6 @@ from runners.models import (
     Follow,
     LatestPosition,
     Position,
-    Race,
     RightsChange,
     Runner,
     RunnerToken,
@@ -27,6 +26,9 @@ from runners.models import (
 from runners.preferences import runner_settings
 from runners.preferences.runner_settings import sharing_pause, zone_add
 from runners.views.me.forms import HOMES_FOUND
+from tests.factories.people import make_link
+from tests.factories.positions import make_latest, make_position
+from tests.factories.races import make_bare_race
 
 Status = Follow.Status
 FORMS = [
@@ -39,24 +41,9 @@ FORMS = [
 @pytest.fixture
 def stored_positions(bob: Runner) -> None:
     """Store two positions of Bob."""
-    now = timezone.now()
     for seconds in (20, 10):
-        Position.objects.create(
-            runner=bob,
-            recorded_at=now - timedelta(seconds=seconds),
-            stored_at=now,
-            lat=53.35,
-            lng=-6.33,
-            source="websocket",
-        )
-    LatestPosition.objects.create(
-        runner=bob,
-        recorded_at=now,
-        contact_at=now,
-        lat=53.35,
-        lng=-6.33,
-        source="websocket",
-    )
+        make_position(bob, seconds_ago=seconds)
+    make_latest(bob)
 
 
 def rights_changes() -> int:
@@ -114,9 +101,7 @@ def test_bobs_data_is_unknown_to_charlie(
     charlie_client: Client, alice: User, bob: Runner
 ) -> None:
     token, _ = RunnerToken.objects.issue(bob, name="Watch")
-    link, _ = ShareLink.objects.issue(
-        label="Mum", expires_at=timezone.now() + timedelta(hours=1), runners=[bob]
-    )
+    link, _ = make_link(bob)
     zone = zone_add(runner=bob, name="Home", lat=53.0, lng=-6.0, radius=300)
     follow = Follow.objects.create(user=alice, runner=bob)
     for form in (
@@ -153,9 +138,7 @@ def test_visibility_in_races_is_offered_to_entered_runners(
 ) -> None:
     assert "only during my races" not in bob_client.get("/me/").content.decode()
     start = timezone.now()
-    race = Race.objects.create(
-        slug="half", name="Half", start=start, ends=start + timedelta(hours=3)
-    )
+    race = make_bare_race("half", start)
     Entry.objects.create(race=race, runner=bob, bib="17")
     assert "only during my races" in bob_client.get("/me/").content.decode()
     bob_client.post("/me/visibility/", {"visibility": "race"})
@@ -306,9 +289,7 @@ def test_a_link_can_last_until_the_race_ends(bob_client: Client, bob: Runner) ->
     data = {"label": "Mum", "lasts": "race"}
     assert 'role="alert"' in bob_client.post("/me/links/", data).content.decode()
     start = timezone.now()
-    race = Race.objects.create(
-        slug="half", name="Half", start=start, ends=start + timedelta(hours=3)
-    )
+    race = make_bare_race("half", start)
     Entry.objects.create(race=race, runner=bob, bib="17")
     bob_client.post("/me/links/", data)
     assert ShareLink.objects.get().expires_at == race.ends
@@ -326,7 +307,7 @@ def test_a_link_refuses_an_invalid_pin(bob_client: Client, pin: str) -> None:
 
 @pytest.mark.usefixtures("stored_positions")
 def test_a_zone_deletes_stored_positions(bob_client: Client, bob: Runner) -> None:
-    circle = {"name": "Home", "lat": "53.35", "lng": "-6.33", "radius": "300"}
+    circle = {"name": "Home", "lat": "53.3566", "lng": "-6.3285", "radius": "300"}
     bob_client.post("/me/zones/", circle)
     zone = Zone.objects.get(runner=bob)
     assert not Position.objects.exists()
@@ -382,7 +363,7 @@ def test_positions_can_be_downloaded(
     bob_client: Client, charlie_client: Client, runner_charlie: Runner
 ) -> None:
     rows = bob_client.get("/me/positions.json").json()["positions"]
-    assert [row["lat"] for row in rows] == [53.35, 53.35]
+    assert [row["lat"] for row in rows] == [53.3566, 53.3566]
     assert re.fullmatch(r"[-\d]+T[:\d]+(\.\d{3})?Z", rows[0]["recorded_at"])
     gpx = bob_client.get("/me/positions.gpx")
     assert gpx.content.decode().count("<trkpt") == 2

@@ -13,6 +13,7 @@ from runners.models import Entry, Race, RightsChange, Runner
 from runners.models.race import WINDOW_BEFORE_START
 from runners.rights.access import visible_runners
 from runners.rights.windows import public_from
+from tests.factories.races import make_bare_race
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -23,9 +24,7 @@ def entry(bob: Runner) -> Entry:
     now = timezone.now()
     bob.visibility = Runner.Visibility.RACE
     bob.save()
-    race = Race.objects.create(
-        slug="half", name="Riverside Half", start=now, ends=now + timedelta(hours=5)
-    )
+    race = make_bare_race("half", now, hours=5, name="Riverside Half")
     return Entry.objects.create(race=race, runner=bob, bib="17", accepted=False)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from datetime import timedelta
 from threading import Event
 from typing import Any
 
@@ -12,10 +11,10 @@ import pytest
 from django.contrib.auth.hashers import check_password
 from django.http import HttpResponse
 from django.test import AsyncClient, Client
-from django.utils import timezone
 
 from runners.models import Race, ShareLink
 from runners.rights import share_links
+from tests.factories.people import make_link
 from tests.races.field import make_entry, make_race
 from tests.views.test_share import page_of
 from tests.waiting import PATIENCE_S
@@ -49,12 +48,7 @@ def token(db: None) -> str:
     """The token of a link to an unlisted race, with a PIN."""
     race = make_race(visibility=Race.Visibility.LINK)
     make_entry(race, "bob", "1", pace=0.3)
-    _, plain = ShareLink.objects.issue(
-        label="Crew",
-        race=race,
-        expires_at=timezone.now() + timedelta(hours=1),
-        pin=PIN,
-    )
+    _, plain = make_link(race=race, pin=PIN)
     return plain
 
 

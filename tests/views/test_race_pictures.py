@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import io
 import threading
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 from PIL import Image
 
-from runners.models import Runner, ShareLink
+from runners.models import Runner
 from runners.views.races import listing, preview
+from tests.factories.people import make_link
 from tests.races.field import make_field, make_race
 
 # The view reads in separate threads, which see committed rows only.
@@ -71,8 +70,7 @@ def test_an_entry_has_a_picture_of_what_everybody_may_see(client: Client) -> Non
     listing.forget_kept()
     assert client.get("/races/ten/runners/2/card.png").status_code == 404
     # A link may show it, but caches may not keep it.
-    soon = timezone.now() + timedelta(hours=1)
-    _, token = ShareLink.objects.issue(label="Crew", race=race, expires_at=soon)
+    _, token = make_link(race=race)
     headers = {"Spectate-Share": token}
     for bib in ("1", "2"):
         answer = client.get(f"/races/ten/runners/{bib}/card.png", headers=headers)

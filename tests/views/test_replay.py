@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from django.utils import timezone
 
-from runners.models import Entry, Position, Race, Runner, ShareLink, Wave
+from runners.models import Entry, Position, Race, Runner, Wave
 from runners.units.clock import milliseconds
 from runners.views.share_header import SHARE_HEADER
+from tests.factories.people import make_link
+from tests.factories.races import make_bare_race
 
 # The view reads in separate threads, which see committed rows only.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,9 +23,7 @@ START = datetime(2026, 9, 6, 8, 0, tzinfo=UTC)
 @pytest.fixture
 def race() -> Race:
     """A race with Bob, public, and Eve, hidden; one fix per second, one jump."""
-    race = Race.objects.create(
-        slug="half", name="Half", start=START, ends=START + timedelta(hours=2)
-    )
+    race = make_bare_race("half", START, hours=2)
     for bib, visibility in (("bob", "public"), ("eve", "private")):
         runner = Runner.objects.create(code=bib, name=bib, visibility=visibility)
         Entry.objects.create(race=race, runner=runner, bib=bib)
@@ -85,9 +84,7 @@ def test_only_anonymous_replays_may_be_kept_by_browsers(
     client: Client, race: Race
 ) -> None:
     assert "Spectate-Offline" in replay(client, START).headers
-    _, plain = ShareLink.objects.issue(
-        label="Mum", race=race, expires_at=timezone.now() + timedelta(hours=1)
-    )
+    _, plain = make_link(race=race)
     shared = replay(client, START, {SHARE_HEADER: plain})
     assert shared.status_code == 200 and "Spectate-Offline" not in shared.headers
     client.force_login(User.objects.create_user("mum"))

@@ -9,7 +9,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from runners.models import Race, Runner, ShareLink
+from runners.models import Runner, ShareLink
+from tests.factories.races import make_bare_race
 
 HOUR = timedelta(hours=1)
 
@@ -72,9 +73,7 @@ def test_a_link_to_several_runners_names_them(client: Client, bob: Runner) -> No
 
 
 def test_a_link_to_a_race_shows_its_course(client: Client, db: None) -> None:
-    race = Race.objects.create(
-        slug="half", name="Half", start=timezone.now(), ends=timezone.now() + HOUR
-    )
+    race = make_bare_race("half")
     _, path = issue(race=race)
     html = client.get(path).content.decode()
     assert "<h1>Half</h1>" in html

@@ -25,6 +25,7 @@ from runners.models import (
 from runners.races.race_data import Ground, rows_of
 from runners.races.standings import Row
 from runners.views.races import listing
+from tests.factories.people import make_link
 from tests.races.field import make_entry, make_field, make_race
 
 # The view reads in separate threads, which see committed rows only.
@@ -272,17 +273,14 @@ def test_an_unlisted_race_is_unknown_without_its_link(client: Client) -> None:
     for path in ("standings.json", "standings.csv", "standings/", "runners/7/"):
         assert client.get(f"/races/ten/{path}").status_code == 404
         assert client.get(f"/races/no/{path}").status_code == 404
-    _, token = ShareLink.objects.issue(
-        label="Crew", race=race, expires_at=timezone.now() + timedelta(hours=1)
-    )
+    _, token = make_link(race=race)
     assert ranks(get_standings(client, **{"Spectate-Share": token})) == [("bob", 1)]
 
 
 def test_an_unlisted_race_has_standings_below_its_link(client: Client) -> None:
     race = make_race(visibility=Race.Visibility.LINK)
     make_entry(race, "bob", "7/b", pace=0.3)
-    soon = timezone.now() + timedelta(hours=1)
-    link, token = ShareLink.objects.issue(label="Crew", race=race, expires_at=soon)
+    link, token = make_link(race=race)
     here = f"/s/{token}/"
 
     response = client.get(f"{here}standings/")
@@ -303,10 +301,7 @@ def test_an_unlisted_race_has_standings_below_its_link(client: Client) -> None:
 def test_a_pin_is_required_for_the_standings_too(client: Client) -> None:
     race = make_race(visibility=Race.Visibility.LINK)
     make_entry(race, "bob", "7", pace=0.3)
-    soon = timezone.now() + timedelta(hours=1)
-    _, token = ShareLink.objects.issue(
-        label="Crew", race=race, expires_at=soon, pin="1234"
-    )
+    _, token = make_link(race=race, pin="1234")
     here = f"/s/{token}/"
 
     assert client.get(f"{here}standings/")["Location"] == here
@@ -320,8 +315,7 @@ def test_a_pin_is_required_for_the_standings_too(client: Client) -> None:
 
 def test_a_link_to_a_runner_has_no_standings(client: Client) -> None:
     bob = make_entry(make_race(), "bob", "7", pace=0.3).runner
-    soon = timezone.now() + timedelta(hours=1)
-    _, token = ShareLink.objects.issue(label="Mum", runners=[bob], expires_at=soon)
+    _, token = make_link(bob)
     assert client.get(f"/s/{token}/standings/").status_code == 404
 
 
@@ -346,8 +340,7 @@ def test_standings_may_take_longer_than_other_reads(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     race = make_field(make_race())
-    soon = timezone.now() + timedelta(hours=1)
-    _, token = ShareLink.objects.issue(label="Crew", race=race, expires_at=soon)
+    _, token = make_link(race=race)
     # This opens the link.
     client.get(f"/s/{token}/")
     # No read is fast enough for this, and no long work ends.

@@ -4,16 +4,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, RequestFactory
-from django.utils import timezone
 
-from runners.models import Runner, ShareLink
+from runners.models import Runner
 from runners.rights import failures as failures_module
 from runners.rights.failures import Failures
 from runners.serving.process import Process
@@ -46,12 +44,7 @@ async def test_failures_of_pins_are_counted_by_link(delays: list[float]) -> None
     bob = await Runner.objects.acreate(code="bob", name="Bob")
 
     def issue() -> str:
-        _, plain = ShareLink.objects.issue(
-            label="Mum",
-            expires_at=timezone.now() + timedelta(hours=1),
-            runners=[bob],
-            pin="4711",
-        )
+        _, plain = make_link(bob, pin="4711")
         return plain
 
     path = f"/s/{await asyncio.to_thread(issue)}/"

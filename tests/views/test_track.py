@@ -15,8 +15,10 @@ from django.test import AsyncClient, Client
 from django.utils import timezone
 
 from runners import database
-from runners.models import Follow, Position, Runner, ShareLink
+from runners.models import Follow, Position, Runner
 from runners.views import track_files
+from tests.factories.people import make_link
+from tests.factories.positions import make_position
 
 pytestmark = pytest.mark.django_db
 
@@ -84,9 +86,7 @@ def test_a_held_position_is_in_the_track_after_its_confirmation(
     client: Client, bob: Runner, path: str
 ) -> None:
     now = timezone.now()
-    held = Position.objects.create(
-        runner=bob, recorded_at=now, stored_at=now, lat=12.3456, lng=2, held=True
-    )
+    held = make_position(bob, now, lat=12.3456, lng=2, held=True)
     assert "12.3456" not in client.get(f"/runners/bob/{path}").text
     held.held = False
     held.save()
@@ -96,14 +96,7 @@ def test_a_held_position_is_in_the_track_after_its_confirmation(
 def test_an_unchanged_track_is_not_sent_again(client: Client, bob: Runner) -> None:
     etag = track(client)["ETag"]
     assert track(client, **{"If-None-Match": etag}).status_code == 304
-    Position.objects.create(
-        runner=bob,
-        recorded_at=timezone.now(),
-        stored_at=timezone.now(),
-        lat=1,
-        lng=1,
-        source="websocket",
-    )
+    make_position(bob)
     assert track(client, **{"If-None-Match": etag}).status_code == 200
 
 
@@ -140,12 +133,7 @@ def test_a_share_link_opens_the_track_until_it_ends(
 ) -> None:
     bob.visibility = Runner.Visibility.PRIVATE
     bob.save()
-    link, plain = ShareLink.objects.issue(
-        label="Mum",
-        runners=[bob],
-        pin="4711",
-        expires_at=timezone.now() + timedelta(hours=1),
-    )
+    link, plain = make_link(bob, pin="4711")
     assert track(client, **{"Spectate-Share": plain}).status_code == 404
     both = {"Spectate-Share": plain, "Spectate-Share-Pin": "4711"}
     assert track(client, **both).status_code == 200

@@ -25,7 +25,7 @@ from runners.models.news import KINDS
 from runners.models.race_role import Role
 from runners.notifying.mail import stop_url
 from runners.notifying.sos import contact_add
-from runners.notifying.subscribing import alerts_set, browser_subscribe
+from runners.notifying.subscribing import alerts_set
 from runners.preferences.runner_settings import stop_link_issue, zone_add
 from runners.rights.roles import role_set
 from tests.factories.people import (
@@ -206,9 +206,7 @@ def _follow(scene: Scene) -> None:
         browser.key = ec.derive_private_key(number, ec.SECP256R1())
         scene.browsers[name] = browser
         user = scene.users.get(name)
-        pushed = browser_subscribe(
-            push=browser.subscription, user=user, session="", device="", language="en"
-        )
+        pushed = browser.subscribe(user)
         places = [pushed]
         if user is not None:
             places.append(
