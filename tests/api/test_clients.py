@@ -19,7 +19,7 @@ from tests.factories.people import make_token
 from tests.factories.positions import stored_times
 from tests.processes import Leashed
 from tests.races.field import make_entry, make_race
-from tests.servers import ROOT, Server
+from tests.servers import ROOT, Server, checked
 from tests.services import CHROMIUM_FLAGS, unavailable
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -31,8 +31,7 @@ FIXES_AFTER = 4
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with Server("uvicorn") as server:
-        yield server
+    yield from checked(Server("uvicorn"))
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Page
 
+from tests.browser.pages import chromium_browser
 from tests.factories.races import make_race_on_streets
 from tests.servers import Server
-from tests.services import CHROMIUM_FLAGS, chromium_path
 
 RUNNERS = 5_000
 FOLLOWED = 50
@@ -211,16 +211,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--long", action="store_true")
     seconds = DURATION_S if parser.parse_args().long else SHORT_DURATION_S
-    with Server(DEBUG="1") as server, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium_path(), args=CHROMIUM_FLAGS
-        )
+    with Server(DEBUG="1") as server, chromium_browser() as browser:
         # The page of all races has the streets of those that are on.
         server.database(make_race_on_streets, 1)
         report = crowd(browser, server.url, seconds)
         print(report)
         print("\n".join(report.faults()) or "as expected")
-        browser.close()
 
 
 if __name__ == "__main__":

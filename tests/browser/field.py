@@ -15,16 +15,15 @@ from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 import tests.servers  # noqa: F401  it sets Django up
 from runners.models import Checkpoint, Entry, Race, Wave
 from runners.simulation.field import entries_create
 from runners.timing.rows import rows_update
-from tests.browser.pages import PATIENCE_MS
+from tests.browser.pages import PATIENCE_MS, chromium_browser
 from tests.factories.races import WINDING
 from tests.servers import Server
-from tests.services import CHROMIUM_FLAGS, chromium_path
 
 RUNNERS = 16_002
 LENGTH = 42_195
@@ -142,10 +141,7 @@ def acts(page: Page) -> dict[str, Callable[[], None]]:
 
 
 def main() -> None:
-    with Server(DEBUG="1") as server, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium_path(), args=CHROMIUM_FLAGS
-        )
+    with Server(DEBUG="1") as server, chromium_browser() as browser:
         server.database(make_field)
         page = browser.new_page(
             base_url=server.url, viewport={"width": 1280, "height": 800}
@@ -163,7 +159,6 @@ def main() -> None:
             if longest >= LONGEST_TASK_MS:
                 late.append(name)
         print("too long: " + ", ".join(late) if late else "as expected")
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ import argparse
 import statistics
 from dataclasses import dataclass
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
+from tests.browser.pages import chromium_browser
 from tests.browser.slow_proxy import slow_proxy
 from tests.factories.races import make_race_on_streets
 from tests.servers import Server
-from tests.services import CHROMIUM_FLAGS, chromium_path
 
 RUNNERS = 500
 DOWN_BYTES_PER_S = 1_500_000 / 8
@@ -101,15 +101,12 @@ def main() -> None:
     parser.add_argument("--requests", action="store_true")
     options = parser.parse_args()
     times = 5 if options.long else 1
-    with Server() as server, sync_playwright() as playwright:
+    with Server() as server, chromium_browser() as browser:
         # The server looks for static files at its start.
         server.stop()
         server.manage("collectstatic", "--no-input", "--verbosity=0")
         server.start()
         server.database(make_race_on_streets, RUNNERS)
-        browser = playwright.chromium.launch(
-            executable_path=chromium_path(), args=CHROMIUM_FLAGS
-        )
         views = [
             first_view(browser, server, show_requests=options.requests)
             for _ in range(times)
@@ -131,7 +128,6 @@ def main() -> None:
         print(
             f"median: {median}: {'as expected' if within_limits else 'NOT as expected'}"
         )
-        browser.close()
 
 
 if __name__ == "__main__":

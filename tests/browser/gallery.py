@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, Page, Route, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Route
 
-from tests.browser.pages import without_map
+from tests.browser.pages import chromium_browser, without_map
 from tests.factories.site import PASSWORD, Site, make_site
 from tests.servers import Server
-from tests.services import CHROMIUM_FLAGS, chromium_path
 
 DESKTOP = (1280, 800)
 PHONE = (390, 844)
@@ -219,11 +218,8 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="*", default=list(SIZES))
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    with Server(DEBUG="1") as server, sync_playwright() as playwright:
+    with Server(DEBUG="1") as server, chromium_browser() as browser:
         site = server.database(make_site)
-        browser = playwright.chromium.launch(
-            executable_path=chromium_path(), args=CHROMIUM_FLAGS
-        )
         context = browser.new_context(base_url=server.url, locale=options.lang)
         if options.no_map:
             without_map(context)
@@ -242,7 +238,6 @@ def main() -> None:
                     for cut in page.evaluate(CUT):
                         print(f"{name} at {width} px: {cut}", flush=True)
             page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
-        browser.close()
 
 
 if __name__ == "__main__":

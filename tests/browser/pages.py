@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management import call_command
 from django.test import override_settings
-from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    sync_playwright,
+)
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -26,6 +33,7 @@ from tests.factories.people import make_phone, make_session
 from tests.faults.proxy import Line
 from tests.made_once import made_once
 from tests.servers import Server
+from tests.services import CHROMIUM_FLAGS, chromium_path
 from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -104,6 +112,17 @@ def collect(folder: Path) -> None:
         STATIC_ROOT=folder, WHITENOISE_SKIP_COMPRESS_EXTENSIONS=types
     ):
         call_command("collectstatic", interactive=False, verbosity=0)
+
+
+@contextlib.contextmanager
+def chromium_browser() -> Iterator[Browser]:
+    """Start a browser, also in scripts that are run by hand."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium_path(), args=CHROMIUM_FLAGS
+        )
+        yield browser
+        browser.close()
 
 
 def page_server(**env: str) -> Server:

@@ -15,11 +15,13 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Playwright, expect
 
-from runners.models import Alert, Checkpoint, Entry, LatestPosition, Race
+from runners.models import Alert, Checkpoint, Entry
 from runners.positions.storage import SplitChange, write_rows
 from tests.browser.conftest import launch
 from tests.browser.pages import LivePage, page_server, without_map
 from tests.factories.people import make_runner
+from tests.factories.positions import make_latest
+from tests.factories.races import make_bare_race
 from tests.notifying.push import PushService, push_service
 from tests.servers import Server, checked
 from tests.services import chromium_path
@@ -56,19 +58,10 @@ def make_running_bob() -> Checkpoint:
     pressed.
     """
     now = timezone.now()
-    race = Race.objects.create(
-        slug="half", name="Riverside Half", start=now, ends=now + timedelta(hours=3)
-    )
+    race = make_bare_race("half", now, name="Riverside Half")
     bob = make_runner("bob", "Bob Marsh")
     Entry.objects.create(race=race, runner=bob, bib="17", status="started")
-    LatestPosition.objects.create(
-        runner=bob,
-        lat=53.35,
-        lng=-6.33,
-        recorded_at=now + timedelta(hours=1),
-        contact_at=now,
-        source="websocket",
-    )
+    make_latest(bob, now + timedelta(hours=1), contact_at=now)
     return Checkpoint.objects.create(race=race, name="10 km", distance=10_000)
 
 

@@ -27,7 +27,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from runners.models import Entry, Race, RunnerToken
+from runners.models import Entry, RunnerToken
 from tests.clients import UNREAD, Client
 from tests.factories.people import (
     make_follow,
@@ -38,6 +38,7 @@ from tests.factories.people import (
     make_user,
 )
 from tests.factories.positions import stored_times
+from tests.factories.races import make_bare_race
 from tests.faults.trust_revocation import RunningPhone, running
 from tests.servers import Kind, Server, checked
 from tests.trust.matrix import (
@@ -90,12 +91,8 @@ def make_keys() -> MatrixKeys:
         make_follow(users["follower"], runner)
         make_follow(users["blocked"], runner, "blocked")
         if visibility in ends:
-            race = Race.objects.create(
-                slug=visibility.removeprefix("race_"),
-                name=visibility,
-                start=ends[visibility] - day,
-                ends=ends[visibility],
-            )
+            slug = visibility.removeprefix("race_")
+            race = make_bare_race(slug, ends[visibility] - day, hours=24)
             Entry.objects.create(race=race, runner=runner, bib="1")
         keys.pulses[visibility] = make_token(runner)
         keys.right[visibility] = make_token(runner)
