@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from bench import process
 from bench.hostile.attackers import ATTACKS, EXPECTED, Attacker, outcome, send
 from bench.hostile.scene import Scale, Scene, make_scene
+from tests.background import in_background
 from tests.faults.peer import until
-from tests.faults.phones import Phone, all_acked, carried
-from tests.faults.spectators import Spectator, differences, watching
-from tests.faults.stores import not_as_acked, stored_in, tracebacks
+from tests.faults.phones import Phone, all_acked
+from tests.faults.spectators import Spectator, caught_up, differences
+from tests.faults.stores import acked, not_as_acked, stored_in, tracebacks
 from tests.servers import Kind, Server
 
 # What the documentation promises to others during the attack.
@@ -172,11 +173,8 @@ async def memory_watched(report: Report, pid: int) -> AsyncIterator[None]:
             report.rss_peak_mib = max(report.rss_peak_mib, rss_mib(pid))
             await asyncio.sleep(0.2)
 
-    watching = asyncio.create_task(watch())
-    try:
+    async with in_background(watch()):
         yield
-    finally:
-        watching.cancel()
 
 
 def rss_mib(pid: int) -> float:
@@ -193,8 +191,8 @@ async def measure(server: Server, scale: Scale) -> Report:
         Spectator(url, server.url, {"runners": codes}, codes)
         for _ in range(scale.spectators)
     ]
-    async with watching(spectators):
-        async with carried(phones):
+    async with in_background(*map(Spectator.run, spectators)):
+        async with in_background(*map(Phone.run, phones)):
             await until(lambda: all(phone.acked for phone in phones), PATIENCE_S)
             report.calm = await poll_all(server, scale.calm_s)
             report.rss_before_mib, cpu = rss_mib(pid), process.cpu_seconds(pid)
@@ -206,15 +204,10 @@ async def measure(server: Server, scale: Scale) -> Report:
             await all_acked(phones, PATIENCE_S)
         stored = await asyncio.to_thread(stored_in, server.env["DATABASE_URL"])
         tracks = {code: stored.tracks.get(code, {}) for code in codes}
-        for spectator in spectators:
-            spectator.fetch_merged()
-        await until(
-            lambda: not any(differences(each, tracks) for each in spectators),
-            PATIENCE_S,
-        )
+        await caught_up(spectators, tracks, PATIENCE_S)
     report.rss_after_mib = rss_mib(pid)
     report.made = sum(len(phone.made) for phone in phones)
-    report.acked = sum(len(phone.acked) for phone in phones)
+    report.acked = acked(phones)
     report.stored = sum(map(len, tracks.values()))
     ages = sorted(age for phone in phones for age in phone.ack_ages)
     report.ack_p99_ms = round(ages[len(ages) * 99 // 100] * 1000, 1)

@@ -20,6 +20,7 @@ from typing import Any
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
+from tests.background import in_background
 from tests.browser.first_view import RUNNERS
 from tests.factories.people import make_token
 from tests.factories.races import make_long_race
@@ -93,15 +94,10 @@ async def spectator(
 async def minute(
     server: Server, tokens: list[str], follow: dict[str, Any], seconds: int
 ) -> None:
-    phones = [
-        asyncio.create_task(phone(server, token, number))
-        for number, token in enumerate(tokens)
-    ]
-    await asyncio.sleep(5)
-    received, frames, fixes = await spectator(server, follow, seconds)
-    for task in phones:
-        task.cancel()
-    await asyncio.gather(*phones, return_exceptions=True)
+    phones = (phone(server, token, number) for number, token in enumerate(tokens))
+    async with in_background(*phones):
+        await asyncio.sleep(5)
+        received, frames, fixes = await spectator(server, follow, seconds)
     per_minute = received * 60 / seconds
     print(
         f"{fixes} fixes in {frames} frames, {received} bytes in {seconds} s: "

@@ -10,6 +10,7 @@ import pytest
 
 from runners.models import Runner
 from runners.units.clock import now_ms
+from tests.background import in_background
 from tests.clients import Client, Message, seed_client, typed_client
 from tests.factories.people import make_phone
 from tests.servers import Server
@@ -151,7 +152,5 @@ async def publish_until_received(
             await publisher.send(userId=8, lat=lat, lng=1)
             await asyncio.sleep(0.2)
 
-    publishing = asyncio.create_task(publish())
-    await follower.receive_until(lambda m: m.get("lat") == lat)
-    publishing.cancel()
-    await asyncio.wait([publishing])
+    async with in_background(publish()):
+        await follower.receive_until(lambda m: m.get("lat") == lat)

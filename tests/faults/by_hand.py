@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
 from tests.faults.randomness import use_seed
-from tests.servers import KINDS, Server
-
-
-class Report(Protocol):
-    """The findings of a scenario, a dataclass."""
-
-    def faults(self) -> list[str]:
-        """Return one sentence for each expectation that was not met."""
+from tests.faults.stores import tracebacks
+from tests.servers import KINDS, Kind, Server
 
 
 def new_parser() -> argparse.ArgumentParser:
@@ -31,23 +27,36 @@ def new_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def by_hand(scenario: Callable[[Server, bool], Coroutine[Any, Any, Any]]) -> None:
-    """Run a scenario against both servers and print a JSON line for each report."""
+def open_server(kind: Kind) -> Server:
+    return Server(kind, SPECTATE_OPEN="1")
+
+
+def by_hand(
+    scenario: Callable[[Any, bool], Coroutine[Any, Any, Any]],
+    choices: tuple[str, ...] = KINDS,
+    started: Callable[[Any], AbstractContextManager[Server]] | None = None,
+) -> None:
+    """Run a scenario for each choice and print a JSON line and the faults of each.
+
+    A scenario returns a dataclass whose `faults()` has one sentence for each
+    expectation that was not met. It gets its choice, or the server that `started`
+    returns for it: then a traceback in the log is a fault too.
+    """
     parser = new_parser()
-    parser.add_argument("--server", choices=KINDS, help="only this one")
+    parser.add_argument("--only", choices=choices)
     options = parser.parse_args()
     failed = False
-    for kind in [options.server] if options.server else KINDS:
+    for choice in [options.only] if options.only else choices:
         use_seed(options.seed)
-        with Server(kind, SPECTATE_OPEN="1") as server:
-            report = asyncio.run(scenario(server, options.long))
-            server.stop()
+        before = os.getloadavg()[0]
+        with started(choice) if started else contextlib.nullcontext(choice) as given:
+            report = asyncio.run(scenario(given, options.long))
             faults: list[str] = report.faults()
-            if (at := server.log.find("Traceback")) >= 0:
-                start = server.log.rfind("\n", 0, max(0, at - 1)) + 1
-                faults.append(f"A traceback:\n{server.log[start : at + 4_000]}")
-        line = {"server": kind, "load_average": os.getloadavg()[0], **asdict(report)}
-        print(orjson.dumps(line).decode(), flush=True)
+            if isinstance(given, Server):
+                given.stop()
+                faults += tracebacks(given)
+        load = {"load_average": [before, os.getloadavg()[0]]}
+        print(orjson.dumps({"only": choice} | asdict(report) | load).decode())
         print("\n".join(faults) or "as expected", flush=True)
         failed |= bool(faults)
     sys.exit(failed)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import process
-from tests.faults.by_hand import by_hand
+from tests.background import in_background
+from tests.faults.by_hand import by_hand, open_server
 from tests.faults.canary import Canary
 from tests.faults.metrics import metrics
 from tests.faults.peer import SUBPROTOCOLS, Peer, open_peer
@@ -254,8 +255,7 @@ async def churn(server: Server, long: bool) -> ChurnReport:
     url = server.ws_url + "/"
     async with Canary(server):
         publisher = await open_peer(url)
-        publishing = asyncio.create_task(keep_publishing(publisher))
-        try:
+        async with in_background(keep_publishing(publisher)):
             await asyncio.sleep(1)
             quiet = await asyncio.to_thread(counts, server)
             # Threads, pools and caches that start once are not leaks.
@@ -269,11 +269,9 @@ async def churn(server: Server, long: bool) -> ChurnReport:
                 rss.append(process.rss_kib(server.pid))
             seconds = time.monotonic() - start
             after = await settled(server, before)
-        finally:
-            publishing.cancel()
-            publisher.reset()
+        publisher.reset()
     return ChurnReport(long, visitors, step, round(seconds, 1), before, after, rss)
 
 
 if __name__ == "__main__":
-    by_hand(churn)
+    by_hand(churn, started=open_server)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tests.faults.phones import Phone
 from tests.faults.spectators import Spectator, differences
-from tests.faults.stores import Stored, not_as_acked
+from tests.faults.stores import Stored, acked, not_as_acked
 
 
 @dataclass(kw_only=True)
@@ -22,7 +22,7 @@ class PhonesReport:
 
     def compare_phones(self, phones: Sequence[Phone], stored: Stored) -> None:
         self.made = sum(len(phone.made) for phone in phones)
-        self.acked = sum(len(phone.acked) for phone in phones)
+        self.acked = acked(phones)
         self.stored = stored.fixes
         self.wrong += not_as_acked(phones, stored)
 

@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runners.units.clock import now_ms
+from tests.background import in_background
 from tests.factories.people import make_phones
+from tests.faults.by_hand import by_hand
 from tests.faults.comparison import Comparison
-from tests.faults.phones import Phone, all_acked, carried
+from tests.faults.phones import Phone, all_acked
 from tests.faults.proxy import Line
 from tests.faults.randomness import new_rng, rng
-from tests.faults.spectators import Spectator, differences, watching
+from tests.faults.spectators import Spectator, caught_up
 from tests.faults.stores import (
     LOAD,
-    by_hand,
     started,
     stored_in,
     tracebacks,
@@ -95,6 +96,7 @@ async def _cuts(setup: str, servers: list[Server], scale: Scale) -> CutReport:
     ports = [server.port for server in servers]
     phone_lines = [await Line(ports).open() for _ in codes]
     lines = [await Line(ports).open() for _ in range(scale.spectators)]
+    all_lines = [*lines, *phone_lines]
     phones = [
         Phone(line.url, code, tokens[code], rate=scale.rate)
         for line, code in zip(phone_lines, codes, strict=True)
@@ -103,34 +105,22 @@ async def _cuts(setup: str, servers: list[Server], scale: Scale) -> CutReport:
         _spectator(number, line, servers, codes) for number, line in enumerate(lines)
     ]
     start = time.monotonic()
-    async with watching(spectators):
-        async with carried(phones):
-            failing = [
-                asyncio.create_task(fail_now_and_then(line, scale))
-                for line in (*lines, *phone_lines)
-            ]
-            await asyncio.sleep(scale.seconds / 2)
-            now = now_ms()
-            phones[0].record(
-                range(now - HOUR_MS, now - HOUR_MS + BACKLOG_FIXES), (48.5, 2.5)
-            )
-            await asyncio.sleep(scale.seconds / 2)
-            for task in failing:
-                task.cancel()
-            await asyncio.gather(*failing, return_exceptions=True)
+    async with in_background(*map(Spectator.run, spectators)):
+        async with in_background(*map(Phone.run, phones)):
+            failing = (fail_now_and_then(each, scale) for each in all_lines)
+            async with in_background(*failing):
+                await asyncio.sleep(scale.seconds / 2)
+                since = now_ms() - HOUR_MS
+                backlog = range(since, since + BACKLOG_FIXES)
+                phones[0].record(backlog, (48.5, 2.5))
+                await asyncio.sleep(scale.seconds / 2)
             await all_acked(phones, scale.timeout_s)
         stored = await asyncio.to_thread(stored_in, servers[0].env["DATABASE_URL"])
-        for spectator in spectators:
-            spectator.fetch_merged()
-        deadline = time.monotonic() + scale.timeout_s
-        while time.monotonic() < deadline:
-            if not any(differences(each, stored.tracks) for each in spectators):
-                break
-            await asyncio.sleep(0.5)
+        await caught_up(spectators, stored.tracks, scale.timeout_s)
     report.seconds = round(time.monotonic() - start, 1)
-    for line in (*lines, *phone_lines):
+    for line in all_lines:
         await line.close()
-    report.cuts = sum(line.cuts for line in (*lines, *phone_lines))
+    report.cuts = sum(line.cuts for line in all_lines)
     report.compare(phones, spectators, stored)
     report.wrong += tracebacks(*servers)
     return report

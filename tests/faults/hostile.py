@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from runners.live.close_codes import FRAME_TOO_BIG, NOT_OUR_PROTOCOL
-from tests.faults.by_hand import by_hand
+from tests.faults.by_hand import by_hand, open_server
 from tests.faults.canary import Canary
 from tests.faults.peer import SUBPROTOCOLS, Peer, open_peer
 from tests.servers import Kind, Server
@@ -320,4 +320,4 @@ async def hostile(server: Server, long: bool) -> HostileReport:
 
 
 if __name__ == "__main__":
-    by_hand(hostile)
+    by_hand(hostile, started=open_server)

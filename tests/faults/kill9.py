@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
+from tests.background import in_background
 from tests.factories.people import make_phones
+from tests.faults.by_hand import by_hand
 from tests.faults.comparison import PhonesReport
-from tests.faults.phones import Phone, all_acked, carried
+from tests.faults.phones import Phone, all_acked
 from tests.faults.randomness import rng
 from tests.faults.stores import (
+    STORES,
     Store,
-    by_hand,
+    acked,
     started,
     stored_in,
     tracebacks,
@@ -58,14 +62,14 @@ async def kill9(store: Store, long: bool, kills: int | None = None) -> KillRepor
             Phone(url, code, token, rate=FIXES_PER_S) for code, token in tokens.items()
         ]
         start = time.monotonic()
-        async with carried(phones):
+        async with in_background(*map(Phone.run, phones)):
             for _ in range(report.kills):
-                acked = _acked(phones)
-                while _acked(phones) == acked:  # until it is under load again
+                before = acked(phones)
+                while acked(phones) == before:  # until it is under load again
                     await asyncio.sleep(0.02)
                 await asyncio.sleep(rng.uniform(*LIFETIME_S))
                 server.kill()
-                report.acked_before_the_last_kill = _acked(phones)
+                report.acked_before_the_last_kill = acked(phones)
                 await asyncio.to_thread(server.start)
             await asyncio.sleep(1)
             await all_acked(phones, ACKED_TIMEOUT_S)
@@ -74,16 +78,10 @@ async def kill9(store: Store, long: bool, kills: int | None = None) -> KillRepor
         stored = stored_in(server.env["DATABASE_URL"])
         report.compare_phones(phones, stored)
         report.connects = sum(phone.connects for phone in phones)
-        for phone in phones:
-            for code, count in phone.refused.items():
-                report.refused[code] = report.refused.get(code, 0) + count
+        report.refused = dict(sum((phone.refused for phone in phones), Counter()))
         report.wrong += tracebacks(server)
     return report
 
 
-def _acked(phones: list[Phone]) -> int:
-    return sum(len(phone.acked) for phone in phones)
-
-
 if __name__ == "__main__":
-    by_hand(kill9)
+    by_hand(kill9, STORES)

@@ -39,9 +39,10 @@ from runners.simulation.mats import (
     plan_of,
     play_mylaps,
 )
+from tests.faults.by_hand import by_hand
 from tests.faults.proxy import Line
 from tests.faults.randomness import rng
-from tests.faults.stores import by_hand, started, tracebacks
+from tests.faults.stores import started, tracebacks
 from tests.launcher import Launched
 from tests.races.field import METRES_PER_DEGREE
 from tests.servers import ROOT, Server, clean_environment, free_port, launcher

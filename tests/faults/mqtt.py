@@ -12,12 +12,15 @@ import contextlib
 import time
 from dataclasses import dataclass
 
+from tests.background import in_background
 from tests.factories.people import make_phones
+from tests.faults.by_hand import by_hand
 from tests.faults.comparison import PhonesReport
 from tests.faults.randomness import new_rng, rng
 from tests.faults.stores import (
+    STORES,
     Store,
-    by_hand,
+    acked,
     not_as_acked,
     started,
     stored_in,
@@ -55,42 +58,39 @@ async def mqtt(store: Store, long: bool) -> MqttReport:
         ]
         url = server.env["DATABASE_URL"]
         start = time.monotonic()
-        publishing = [asyncio.create_task(_publish(phone)) for phone in phones]
-        for number in range(20 if long else 2):
-            acked = _acked(phones)
-            while _acked(phones) == acked:  # until it is under load again
-                await asyncio.sleep(0.02)
-            # Each at least once, then either.
-            is_server = not number or (number > 1 and rng.random() < 0.5)
-            # Mosquitto acks before it writes: what it loses has left for a server that
-            # is connected and has caught up.
-            while not is_server and stored_in(url).fixes < acked:
-                await asyncio.sleep(0.1)
-            await asyncio.sleep(rng.uniform(*LIFETIME_S))
-            if is_server:
-                report.server_kills += 1
-                server.kill()
-                await asyncio.to_thread(server.start)
-                continue
-            report.broker_restarts += 1
-            if long:
-                broker.kill()
-            else:
-                broker.stop()
-            await asyncio.to_thread(broker.start)
-        for task in publishing:
-            task.cancel()
-        await asyncio.gather(*publishing, return_exceptions=True)
+        async with in_background(*map(_publish, phones)):
+            for number in range(20 if long else 2):
+                before = acked(phones)
+                while acked(phones) == before:  # until it is under load again
+                    await asyncio.sleep(0.02)
+                # Each at least once, then either.
+                is_server = not number or (number > 1 and rng.random() < 0.5)
+                # Mosquitto acks before it writes: what it loses has left for a server
+                # that is connected and has caught up.
+                while not is_server and stored_in(url).fixes < before:
+                    await asyncio.sleep(0.1)
+                await asyncio.sleep(rng.uniform(*LIFETIME_S))
+                if is_server:
+                    report.server_kills += 1
+                    server.kill()
+                    await asyncio.to_thread(server.start)
+                    continue
+                report.broker_restarts += 1
+                if long:
+                    broker.kill()
+                else:
+                    broker.stop()
+                await asyncio.to_thread(broker.start)
         report.made = sum(len(phone.made) for phone in phones)
         deadline = time.monotonic() + STORED_TIMEOUT_S
         while time.monotonic() < deadline and not (
-            report.made == _acked(phones) == stored_in(url).fixes
+            report.made == acked(phones) == stored_in(url).fixes
         ):
             await asyncio.sleep(0.1)
         report.seconds = round(time.monotonic() - start, 1)
         server.stop()
         stored = stored_in(url)
-        report.acked, report.stored = _acked(phones), stored.fixes
+        report.acked, report.stored = acked(phones), stored.fixes
         report.wrong = not_as_acked(phones, stored) + tracebacks(server)
     return report
 
@@ -105,9 +105,5 @@ async def _publish(phone: MqttPhone) -> None:
         await asyncio.sleep(random.uniform(0, 2 / FIXES_PER_S))
 
 
-def _acked(phones: list[MqttPhone]) -> int:
-    return sum(len(phone.acked) for phone in phones)
-
-
 if __name__ == "__main__":
-    by_hand(mqtt)
+    by_hand(mqtt, STORES)

@@ -21,15 +21,17 @@ import orjson
 
 from bench import process
 from runners.units.clock import now_ms
+from tests.background import in_background
 from tests.factories.people import make_phones
+from tests.faults.by_hand import by_hand
 from tests.faults.metrics import metrics
 from tests.faults.peer import Peer, until
-from tests.faults.phones import Phone, all_acked, carried
-from tests.faults.spectators import Spectator, differences, watching
+from tests.faults.phones import Phone, all_acked
+from tests.faults.spectators import Spectator, caught_up, differences
 from tests.faults.stores import (
     LOAD,
     StoppablePostgres,
-    by_hand,
+    acked,
     not_as_acked,
     stored_in,
     tracebacks,
@@ -176,11 +178,12 @@ class Scenario:
                 stack.enter_context(Server("uvicorn", **env)) for _ in range(2)
             ]
             await self._prepare()
-            async with watching(self.spectators), carried(self.phones):
+            clients: list[Phone | Spectator] = [*self.spectators, *self.phones]
+            async with in_background(*(client.run() for client in clients)):
                 if not await until(self._all_received, PATIENCE_S):
                     raise AssertionError("No positions came.")
                 await asyncio.to_thread(self.postgres.stop)
-                async with watching(self.newcomers):
+                async with in_background(*map(Spectator.run, self.newcomers)):
                     await self._without_database()
                     await self._without_redis()
                     self._count_lost()
@@ -225,7 +228,7 @@ class Scenario:
         return everybody and all(seed.shown for seed in self.seeds)
 
     def _acked(self) -> int:
-        return sum(len(phone.acked) for phone in self.phones)
+        return acked(self.phones)
 
     def _count_lost(self) -> None:
         everybody = [*self.spectators, *self.newcomers]
@@ -333,12 +336,7 @@ class Scenario:
         await all_acked(self.phones, PATIENCE_S)
         url = self.servers[0].env["DATABASE_URL"]
         found = await asyncio.to_thread(stored_in, url)
-        for spectator in everybody:
-            spectator.fetch_merged()
-        await until(
-            lambda: not any(differences(s, found.tracks) for s in everybody),
-            PATIENCE_S,
-        )
+        await caught_up(everybody, found.tracks, PATIENCE_S)
         report.made = sum(len(phone.made) for phone in self.phones)
         report.acked = self._acked()
         report.wrong += not_as_acked(self.phones, found)

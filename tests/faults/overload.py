@@ -18,20 +18,23 @@ import os
 import resource
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import orjson
 
 from bench import process
+from tests.background import in_background
 from tests.factories.people import make_phones
+from tests.faults.by_hand import by_hand
 from tests.faults.comparison import PhonesReport
 from tests.faults.metrics import metrics
 from tests.faults.peer import SUBPROTOCOLS, Peer, until
-from tests.faults.phones import Phone, all_acked, carried
+from tests.faults.phones import Phone, all_acked
 from tests.faults.stores import (
+    STORES,
     Store,
-    by_hand,
     started,
     stored_in,
     tracebacks,
@@ -208,12 +211,10 @@ async def throttled(pid: int, share: float, cycle: float) -> AsyncIterator[None]
             os.kill(pid, signal.SIGCONT)
             await asyncio.sleep(cycle * share)
 
-    holding = asyncio.create_task(hold())
     try:
-        yield
+        async with in_background(hold()):
+            yield
     finally:
-        holding.cancel()
-        await asyncio.wait([holding])
         os.kill(pid, signal.SIGCONT)
 
 
@@ -233,7 +234,7 @@ async def overload(store: Store, long: bool) -> OverloadReport:
         kinds = ["public"] * scale.public + ["typed"] * scale.typed
         kinds += ["seed"] * scale.seed
         spectators = [Spectator(clock, kind, scale.sample) for kind in kinds]
-        async with carried(phones):
+        async with in_background(*map(Phone.run, phones)):
             await until(lambda: all(phone.acked for phone in phones), PATIENCE_S)
             for number, spectator in enumerate(spectators):
                 first = number * FOLLOWS % len(codes)
@@ -249,36 +250,33 @@ async def overload(store: Store, long: bool) -> OverloadReport:
             pid = server.pid
             report.calm = await _measure(spectators, pid, scale.calm_s)
             share = min(0.9, report.calm.server_cores * CPU_SHARE)
-            connecting = asyncio.create_task(_connect_newcomers(url, report))
-            async with throttled(pid, share, scale.cycle_s):
-                before = [spectator.positions for spectator in spectators]
-                merged = _merged(spectators)
-                for _ in range(3):
-                    phase = await _measure(spectators, pid, scale.overload_s / 3)
-                    report.overload.append(phase)
-                after = [spectator.positions for spectator in spectators]
-                report.merged = _merged(spectators) - merged
-            over_at = time.monotonic()
-            values = await asyncio.to_thread(metrics, server)
-            report.loop_lag_s = round(values["spectate_loop_lag_seconds"], 2)
-            while time.monotonic() - over_at < PATIENCE_S:
-                report.recovered = await _measure(spectators, pid, 1)
-                if report.has_recovered(scale.positions_per_s):
-                    report.recovery_s = round(time.monotonic() - over_at, 1)
-                    break
+            async with in_background(_connect_newcomers(url, report)):
+                async with throttled(pid, share, scale.cycle_s):
+                    before = [spectator.positions for spectator in spectators]
+                    merged = _merged(spectators)
+                    for _ in range(3):
+                        phase = await _measure(spectators, pid, scale.overload_s / 3)
+                        report.overload.append(phase)
+                    after = [spectator.positions for spectator in spectators]
+                    report.merged = _merged(spectators) - merged
+                over_at = time.monotonic()
+                values = await asyncio.to_thread(metrics, server)
+                report.loop_lag_s = round(values["spectate_loop_lag_seconds"], 2)
+                while time.monotonic() - over_at < PATIENCE_S:
+                    report.recovered = await _measure(spectators, pid, 1)
+                    if report.has_recovered(scale.positions_per_s):
+                        report.recovery_s = round(time.monotonic() - over_at, 1)
+                        break
             # Newcomers are accepted again.
-            connecting.cancel()
-            await asyncio.wait([connecting])
             if not await _is_welcome(url):
                 report.wrong.append("newcomers are still turned away")
             await all_acked(phones, PATIENCE_S)
         report.repeated = sum(spectator.repeated for spectator in spectators)
         gains = [late - early for early, late in zip(before, after, strict=True)]
         report.least_share = _shares(spectators, gains)
+        closed = (each.closed.result() for each in spectators if each.closed.done())
+        report.closed = dict(Counter(map(str, closed)))
         for spectator in spectators:
-            if spectator.closed.done():
-                code = str(spectator.closed.result())
-                report.closed[code] = report.closed.get(code, 0) + 1
             spectator.reset()
         server.stop()
         stored = await asyncio.to_thread(stored_in, server.env["DATABASE_URL"])
@@ -354,4 +352,4 @@ def _shares(spectators: list[Spectator], gains: list[int]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    by_hand(overload)
+    by_hand(overload, STORES)

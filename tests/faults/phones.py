@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from clients.python.spectate_client import Publisher
@@ -118,18 +117,6 @@ class Phone(Publisher):
 
     def _count_refused(self, code: str, detail: str, fixes: list[Any]) -> None:
         self.refused[code] += len(fixes)
-
-
-@contextlib.asynccontextmanager
-async def carried(phones: list[Phone]) -> AsyncIterator[None]:
-    """Run the phones in the background."""
-    tasks = [asyncio.create_task(phone.run()) for phone in phones]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def all_acked(phones: list[Phone], seconds: float) -> bool:

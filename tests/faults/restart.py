@@ -19,17 +19,17 @@ from os import kill
 from typing import Literal
 
 from bench.process import family
+from tests.background import in_background
 from tests.factories.people import make_phones
+from tests.faults.by_hand import by_hand
 from tests.faults.comparison import Comparison
 from tests.faults.metrics import metrics
 from tests.faults.peer import until
-from tests.faults.phones import Phone, all_acked, carried
+from tests.faults.phones import Phone, all_acked
 from tests.faults.randomness import rng
-from tests.faults.spectators import Spectator, differences, watching
+from tests.faults.spectators import Spectator, caught_up
 from tests.faults.stores import (
     LOAD,
-    Stored,
-    by_hand,
     started,
     stored_in,
     tracebacks,
@@ -124,11 +124,11 @@ async def _restart(setup: str, server: Server, scale: Scale) -> RestartReport:
     async with contextlib.AsyncExitStack() as stack:
         for start in range(0, len(spectators), 50):
             part = spectators[start : start + 50]
-            await stack.enter_async_context(watching(part))
+            await stack.enter_async_context(in_background(*map(Spectator.run, part)))
             await asyncio.sleep(50 / scale.connects_per_s)
         if not await until(lambda: all(s.line for s in spectators), scale.timeout_s):
             report.wrong.append("not all spectators could connect")
-        async with carried(phones):
+        async with in_background(*map(Phone.run, phones)):
             await until(lambda: all(phone.acked for phone in phones), scale.timeout_s)
             await asyncio.sleep(scale.seconds)
             connects = [spectator.connects for spectator in spectators]
@@ -147,9 +147,7 @@ async def _restart(setup: str, server: Server, scale: Scale) -> RestartReport:
             await asyncio.sleep(scale.seconds)
             await all_acked(phones, scale.timeout_s)
         stored = await asyncio.to_thread(stored_in, server.env["DATABASE_URL"])
-        for spectator in spectators:
-            spectator.fetch_merged()
-        await until(lambda: not _differ(spectators, stored), scale.timeout_s)
+        await caught_up(spectators, stored.tracks, scale.timeout_s)
     values = await asyncio.to_thread(metrics, server)
     report.refused = sum(
         value for name, value in values.items() if "sockets_refused" in name
@@ -202,10 +200,6 @@ def _readiness(server: Server) -> int:
         connection.request("GET", "/readyz")
         return connection.getresponse().status
     return 0
-
-
-def _differ(spectators: list[Spectator], stored: Stored) -> bool:
-    return any(differences(spectator, stored.tracks) for spectator in spectators)
 
 
 def _count(report: RestartReport, spectators: list[Spectator]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from bench import seed2015
 from bench.seed2015 import Seed2015Result
-from tests.faults.by_hand import by_hand
+from tests.faults.by_hand import by_hand, open_server
 from tests.servers import Server
 from tests.waiting import PATIENCE_S
 
@@ -55,4 +55,4 @@ async def client_of_2015(server: Server, long: bool) -> Seed2015Report:
 
 
 if __name__ == "__main__":
-    by_hand(client_of_2015)
+    by_hand(client_of_2015, started=open_server)

@@ -15,13 +15,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import orjson
 
 from bench import process
-from tests.faults.by_hand import by_hand
+from tests.background import in_background
+from tests.faults.by_hand import by_hand, open_server
 from tests.faults.metrics import gauge
 from tests.faults.peer import SUBPROTOCOLS, Peer, open_peer, until
 from tests.servers import Server
@@ -195,11 +196,8 @@ async def publishing(
 ) -> AsyncIterator[Newest]:
     """Publish for each runner, in the background, as `run_field` does."""
     newest = dict.fromkeys(runners, 0.0)
-    task = asyncio.create_task(run_field(clock, peer, newest, rate, waits_for))
-    try:
+    async with in_background(run_field(clock, peer, newest, rate, waits_for)):
         yield newest
-    finally:
-        task.cancel()
 
 
 async def run_field(
@@ -231,8 +229,8 @@ class Memory:
     growth = 0
 
 
-@contextlib.contextmanager
-def memory_of(server: Server) -> Iterator[Memory]:
+@contextlib.asynccontextmanager
+async def memory_of(server: Server) -> AsyncIterator[Memory]:
     """Yield the growth of the server's resident memory from now on, in KiB."""
     memory = Memory()
     first = process.rss_kib(server.pid)
@@ -242,11 +240,8 @@ def memory_of(server: Server) -> Iterator[Memory]:
             memory.growth = max(memory.growth, process.rss_kib(server.pid) - first)
             await asyncio.sleep(0.25)
 
-    task = asyncio.create_task(monitor())
-    try:
+    async with in_background(monitor()):
         yield memory
-    finally:
-        task.cancel()
 
 
 def p99_ms(spectators: list[Spectator]) -> float:
@@ -285,13 +280,13 @@ async def measure(server: Server, slow: Spectator, others: list[Spectator]) -> F
     """Measure a period while the slow spectator reads and one while it does not."""
     figures = Figures()
     p99_ms(others)
-    with memory_of(server) as memory:
+    async with memory_of(server) as memory:
         await asyncio.sleep(DURATION_S)
     figures.growth_kib_without = memory.growth
     figures.p99_ms_without = p99_ms(others)
 
     slow.transport.pause_reading()
-    with memory_of(server) as memory:
+    async with memory_of(server) as memory:
         await asyncio.sleep(DURATION_S)
     figures.growth_kib = memory.growth
     figures.p99_ms_with = p99_ms(others)
@@ -359,4 +354,4 @@ async def slow_spectator(server: Server, long: bool) -> SlowReport:
 
 
 if __name__ == "__main__":
-    by_hand(slow_spectator)
+    by_hand(slow_spectator, started=open_server)

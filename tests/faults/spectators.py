@@ -9,13 +9,13 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
 
-from tests.faults.peer import SUBPROTOCOLS, Peer
+from tests.faults.peer import SUBPROTOCOLS, Peer, until
 from tests.faults.phones import Place
 from tests.faults.randomness import new_rng
 from tests.websocket import Refused
@@ -243,20 +243,6 @@ class _Line(Peer):
             self.follow()
 
 
-@contextlib.asynccontextmanager
-async def watching(spectators: list[Spectator]) -> AsyncIterator[None]:
-    """Run the spectators in the background."""
-    tasks = [asyncio.create_task(spectator.run()) for spectator in spectators]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        for end in await asyncio.gather(*tasks, return_exceptions=True):
-            if not isinstance(end, asyncio.CancelledError):
-                raise AssertionError("A spectator's own code failed") from end
-
-
 def differences(spectator: Spectator, tracks: dict[str, dict[int, Place]]) -> list[str]:
     """Return a sentence for each runner whose positions differ from the database."""
     found = []
@@ -272,3 +258,14 @@ def differences(spectator: Spectator, tracks: dict[str, dict[int, Place]]) -> li
         elif there and spectator.markers[code] != max(there):
             found.append(f"{code}: the marker is not at the latest position")
     return found
+
+
+async def caught_up(
+    spectators: Sequence[Spectator], tracks: dict[str, dict[int, Place]], seconds: float
+) -> None:
+    """Wait until all spectators have what was merged away, and no more differences."""
+    for spectator in spectators:
+        spectator.fetch_merged()
+    await until(
+        lambda: not any(differences(each, tracks) for each in spectators), seconds
+    )

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
 import signal
 import sqlite3
-import sys
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
-import orjson
 import psycopg
 
-from tests.faults.by_hand import Report, new_parser
 from tests.faults.phones import Place
-from tests.faults.randomness import use_seed
 from tests.servers import Server
 from tests.services import Postgres, shared_postgres
 
@@ -104,6 +98,10 @@ class Publisher(Protocol):
     def acked(self) -> set[int]: ...
 
 
+def acked(phones: Iterable[Publisher]) -> int:
+    return sum(len(phone.acked) for phone in phones)
+
+
 def not_as_acked(phones: Iterable[Publisher], stored: Stored) -> list[str]:
     """Compare acked with stored fixes and return one sentence per kind of fault."""
     faults: Counter[str] = Counter()
@@ -131,24 +129,3 @@ def tracebacks(*servers: Server) -> list[str]:
             start = server.log.rfind("\n", 0, at - 1) + 1
             found.append(f"A traceback:\n{server.log[start : at + 4_000]}")
     return found
-
-
-def by_hand(
-    scenario: Callable[..., Coroutine[Any, Any, Report]],
-    choices: tuple[str, ...] = STORES,
-) -> None:
-    """Run a scenario for each choice and print a JSON line and the faults of each."""
-    parser = new_parser()
-    parser.add_argument("--only", choices=choices)
-    options = parser.parse_args()
-    failed = False
-    for choice in [options.only] if options.only else choices:
-        use_seed(options.seed)
-        before = os.getloadavg()[0]
-        report: Any = asyncio.run(scenario(choice, options.long))
-        faults = report.faults()
-        line = asdict(report) | {"load_average": [before, os.getloadavg()[0]]}
-        print(orjson.dumps(line).decode())
-        print("\n".join(faults) or "as expected", flush=True)
-        failed |= bool(faults)
-    sys.exit(failed)

@@ -15,14 +15,16 @@ from dataclasses import dataclass, field
 import orjson
 
 from bench import process
+from tests.background import in_background
 from tests.factories.people import make_phones
+from tests.faults.by_hand import by_hand
 from tests.faults.comparison import PhonesReport
 from tests.faults.metrics import metrics
 from tests.faults.peer import SUBPROTOCOLS, Peer, until
-from tests.faults.phones import Phone, Place, all_acked, carried
+from tests.faults.phones import Phone, Place, all_acked
 from tests.faults.stores import (
+    STORES,
     Store,
-    by_hand,
     started,
     stored_in,
     tracebacks,
@@ -147,7 +149,7 @@ async def load(
         # Delays by garbage collection in this process are not the server's.
         gc.collect()
         gc.freeze()
-        async with carried(phones):
+        async with in_background(*map(Phone.run, phones)):
             # Fixes made before all clients are connected arrive in a burst.
             if not await until(lambda: _steady(phones, scale), TIMEOUT_S):
                 report.wrong.append("the stream did not become steady")
@@ -213,4 +215,4 @@ async def sustained(store: Store, long: bool) -> SustainedReport:
 
 
 if __name__ == "__main__":
-    by_hand(sustained)
+    by_hand(sustained, STORES)

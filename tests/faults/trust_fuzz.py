@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from bench import process
-from tests.faults.by_hand import by_hand
+from tests.faults.by_hand import by_hand, open_server
 from tests.faults.canary import Canary
 from tests.faults.peer import SUBPROTOCOLS, Peer, until
 from tests.faults.randomness import new_rng, rng
@@ -389,4 +389,4 @@ async def fuzz(server: Server, long: bool) -> FuzzReport:
 
 
 if __name__ == "__main__":
-    by_hand(fuzz)
+    by_hand(fuzz, started=open_server)

@@ -6,21 +6,19 @@ process with neither.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import itertools
-import os
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
 from websockets.exceptions import ConnectionClosed
 
 from runners.live.close_codes import NO_LONGER_ALLOWED, NOT_SIGNED_IN
+from tests.background import in_background
 from tests.clients import Client, typed_client
 from tests.factories.revocation import (
     EXPIRY_S,
@@ -37,6 +35,7 @@ from tests.factories.revocation import (
     revoke_token,
     sign_out,
 )
+from tests.faults.by_hand import by_hand
 from tests.faults.peer import SUBPROTOCOLS, Peer, until
 from tests.servers import Server
 from tests.services import Redis, shared_postgres
@@ -86,17 +85,13 @@ CHANGES = (
 class RevocationReport:
     """Times in ms from each change to the last position and to the last close."""
 
-    setup: str
     long: bool
     # Sockets per change. All are open at the same time.
     watchers: int
     last_position_ms: dict[str, int] = field(default_factory=dict)
+    slowest_ms: int = 0
     closed_ms: dict[str, int] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
-
-    @property
-    def slowest_ms(self) -> int:
-        return max(self.last_position_ms.values())
 
     def faults(self) -> list[str]:
         late = [
@@ -272,12 +267,8 @@ async def running(server: Server, token: str) -> AsyncIterator[RunningPhone]:
     """Publish as a phone does, in the background."""
     async with typed_client(server.ws_url, token) as client:
         phone = RunningPhone(client)
-        task = asyncio.create_task(phone.run())
-        try:
+        async with in_background(phone.run()):
             yield phone
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
 
 @contextlib.contextmanager
@@ -293,32 +284,13 @@ def started(setup: Setup) -> Iterator[Server]:
         yield stack.enter_context(Server("uvicorn", **env))
 
 
-async def revocation(server: Server, setup: Setup, long: bool) -> RevocationReport:
+async def revocation(server: Server, long: bool) -> RevocationReport:
     """Apply every change of rights to a group of spectators."""
-    report = RevocationReport(setup, long, 63 if long else 10)
+    report = RevocationReport(long, 63 if long else 10)
     await Scenario(server, report).run()
+    report.slowest_ms = max(report.last_position_ms.values())
     return report
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--long", action="store_true", help="what figures come from")
-    parser.add_argument("--setup", choices=SETUPS, help="only this one")
-    options = parser.parse_args()
-    failed = False
-    for setup in [options.setup] if options.setup else SETUPS:
-        with started(setup) as server:
-            report = asyncio.run(revocation(server, setup, options.long))
-            server.stop()
-            faults = report.faults()
-            if "Traceback" in server.log:
-                faults.append(server.log)
-        line = {
-            **asdict(report),
-            "slowest_ms": report.slowest_ms,
-            "load_average": os.getloadavg()[0],
-        }
-        print(orjson.dumps(line).decode(), flush=True)
-        print("\n".join(faults) or "as expected", flush=True)
-        failed |= bool(faults)
-    sys.exit(failed)
+    by_hand(revocation, SETUPS, started)

@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-import uvicorn
 
 from bench import process
 from runners.serving import bodies, http
@@ -22,6 +21,7 @@ from runners.serving.bodies import (
     with_bounded_bodies,
 )
 from runners.serving.http import BoundedHttp
+from tests.background import served
 from tests.servers import Server
 from tests.waiting import PATIENCE_S, eventually, within
 
@@ -95,24 +95,6 @@ async def test_a_slow_body_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (status, text[:23]) == (408, "The request took longer")
 
 
-@contextlib.asynccontextmanager
-async def serving(application: Application) -> AsyncIterator[Any]:
-    """Serve an application with uvicorn; yield the address."""
-    config = uvicorn.Config(
-        application,
-        http=BoundedHttp,
-        lifespan="off",
-        log_config=None,
-        timeout_graceful_shutdown=1,
-    )
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(config)
-        task = asyncio.create_task(server.serve([listener]))
-        yield listener.getsockname()
-        server.should_exit = True
-        await task
-
-
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n"
 
 
@@ -130,7 +112,7 @@ async def test_a_body_that_trickles_ends_with_its_connection(
     for module in (bodies, http):
         monkeypatch.setattr(module, "BODY_TIMEOUT_S", 0.2)
     monkeypatch.setattr(http, "ANSWER_TIMEOUT_S", 0.2)
-    async with serving(application) as address:
+    async with served(application) as address:
         reader, writer = await asyncio.open_connection(*address)
         writer.write(POST)
         with contextlib.suppress(ConnectionError):
@@ -147,7 +129,7 @@ async def test_a_connection_ends_whose_body_came_after_its_response(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(http, "HEAD_TIMEOUT_S", 0.3)
-    async with serving(refuse) as address:
+    async with served(refuse) as address:
         reader, writer = await asyncio.open_connection(*address)
         writer.write(POST)
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401")
@@ -171,7 +153,7 @@ async def test_a_client_that_reads_nothing_is_disconnected(
             await send(body)
         await send({"type": "http.response.body"})
 
-    async with serving(send_much) as address:
+    async with served(send_much) as address:
         with socket.create_connection(address) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n" + header + b"\r\n")
             await eventually(lambda: BoundedHttp.open)
@@ -182,7 +164,7 @@ async def test_a_process_has_a_limited_number_of_connections(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(http, "connection_limit", lambda: 2)
-    async with serving(count_body) as address, contextlib.AsyncExitStack() as stack:
+    async with served(count_body) as address, contextlib.AsyncExitStack() as stack:
 
         async def connect() -> asyncio.StreamReader:
             reader, writer = await asyncio.open_connection(*address)

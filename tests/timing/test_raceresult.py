@@ -8,7 +8,6 @@ those of exporters are in "Default raw data exporters" (id 15788).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from runners.timing import raceresult
 from runners.timing.raceresult import count_of, read_decoder, read_of_line
 from runners.timing.raceresult_exporter import reads_of_body
 from runners.timing.recorder import Recorder
+from tests.background import in_background
 from tests.waiting import PATIENCE_S, POLL_S
 
 DUBLIN = ZoneInfo("Europe/Dublin")
@@ -175,13 +175,10 @@ async def box_read_for(race: Race, box: Box | None = None) -> AsyncIterator[Box]
     server = await asyncio.start_server(box.serve, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()[:2]
     recorder = Recorder(race.pk, DUBLIN, Passing.Source.RACE_RESULT)
-    reading = asyncio.create_task(read_decoder(recorder, host, port))
     try:
-        yield box
+        async with in_background(read_decoder(recorder, host, port)):
+            yield box
     finally:
-        reading.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await reading
         for writer in box.writers:
             writer.close()
         server.close()

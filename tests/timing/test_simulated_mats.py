@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from runners.simulation.mats import (
 )
 from runners.timing import mylaps, raceresult
 from runners.timing.recorder import Recorder
+from tests.background import in_background
 
 RESULTS = b"2500,5000,10000\n700,1450,3000\n800,,3300\n900,1800,3600\n"
 # Faster than any wait of the player.
@@ -87,12 +87,9 @@ async def test_all_splits_of_a_decoder_are_exact(ten: Race) -> None:
     async with server:
         host, port = server.sockets[0].getsockname()[:2]
         recorder = recorder_of(ten, Passing.Source.RACE_RESULT)
-        reading = asyncio.create_task(raceresult.read_decoder(recorder, host, port))
-        await feed(decoder, played, AT_ONCE)
-        await mats.all_stored(partial(database.read, played.wrong))
-        reading.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await reading
+        async with in_background(raceresult.read_decoder(recorder, host, port)):
+            await feed(decoder, played, AT_ONCE)
+            await mats.all_stored(partial(database.read, played.wrong))
     assert await database.read(played.wrong) == 0
     assert decoder.connects == 1
 

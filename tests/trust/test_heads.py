@@ -8,12 +8,12 @@ import time
 from typing import Any
 
 import pytest
-import uvicorn
 from uvicorn.server import ServerState
 
 from bench import process
 from runners.serving import http
 from runners.serving.http import HEADERS, MAX_CHUNKS, MAX_PIPELINED, BoundedHttp
+from tests.background import served
 from tests.live.connections import Transport, configured
 from tests.servers import Server
 from tests.waiting import PATIENCE_S
@@ -124,18 +124,9 @@ async def seconds_open(parts: tuple[bytes, ...], keep_alive: int) -> float:
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
-    config = uvicorn.Config(
-        ok,
-        http=BoundedHttp,
-        lifespan="off",
-        log_config=None,
-        timeout_keep_alive=keep_alive,
-    )
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve([listener]))
+    async with served(ok, keep_alive) as address:
         started = time.monotonic()
-        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        reader, writer = await asyncio.open_connection(*address)
         for part in parts:
             writer.write(part)
             await asyncio.sleep(0.05)
@@ -143,6 +134,4 @@ async def seconds_open(parts: tuple[bytes, ...], keep_alive: int) -> float:
             await reader.read()
         lasted = time.monotonic() - started
         writer.close()
-        server.should_exit = True
-        await serving
     return lasted

@@ -8,7 +8,7 @@ from tests.faults.trust_revocation import CHANGES, SETUPS, Setup, revocation, st
 @pytest.mark.parametrize("setup", SETUPS)
 async def test_nothing_of_a_runner_comes_once_a_right_has_gone(setup: Setup) -> None:
     with started(setup) as server:
-        report = await revocation(server, setup, long=False)
+        report = await revocation(server, long=False)
         server.stop()
 
         assert "Traceback" not in server.log, server.log
