@@ -7,21 +7,16 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
-from django.utils import timezone
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_variables
 
-from runners.admin.by_role import ByRole, changes
+from runners.admin.by_role import changes
 from runners.admin.columns import ago_tag
-from runners.admin.link import EndedFilter
+from runners.admin.shown_once import EndedFilter, ShownOnceAdmin
 from runners.models import ApiKey
 from runners.rights.roles import Action, AnyUser
 from runners.views.account.security_log import record
-
-# How long a new key is valid by default.
-USUAL = timedelta(days=90)
 
 
 class MakeKeyForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -35,14 +30,18 @@ class MakeKeyForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ByRole):
-    """Keys are shown once, when they are created; only their hash is stored.
-
-    An account has keys of its own. Only administrators issue keys for all races, and
+class ApiKeyAdmin(ShownOnceAdmin):
+    """An account has keys of its own. Only administrators issue keys for all races, and
     see those of others.
     """
 
     needs = changes(Action.SYSTEMS, Action.SYSTEMS)
+    secret_name = "API key"
+    usual = timedelta(days=90)
+    fixed = (
+        *("account", "scope", "race", "can_write", "expires_at", "revoked_at"),
+        *("last_used_at", "created_at"),
+    )
     form = MakeKeyForm
     list_display = (
         *("name", "account", "scope", "race", "can_write", "usable"),
@@ -52,7 +51,6 @@ class ApiKeyAdmin(ByRole):
     list_filter = (EndedFilter, "scope")
     search_fields = ("name", "account__username", "race__name")
     autocomplete_fields = ("race",)
-    actions = ("revoke",)
 
     def rows_of(
         self, rows: QuerySet[Any], user: AnyUser, action: Action
@@ -70,18 +68,7 @@ class ApiKeyAdmin(ByRole):
     ) -> tuple[str, ...]:
         if obj is None:
             return ("name", "scope", "race", "can_write", "expires_at")
-        return ("name", *self.get_readonly_fields(request, obj))
-
-    def get_readonly_fields(
-        self, request: HttpRequest, obj: ApiKey | None = None
-    ) -> tuple[str, ...]:
-        if obj is None:
-            return ()
-        # Other rights or a longer time need a new key.
-        return (
-            *("account", "scope", "race", "can_write", "expires_at", "revoked_at"),
-            *("last_used_at", "created_at"),
-        )
+        return ("name", *self.fixed)
 
     def formfield_for_choice_field(
         self, db_field: Any, request: HttpRequest, **kwargs: Any
@@ -93,10 +80,6 @@ class ApiKeyAdmin(ByRole):
             ]
         return super().formfield_for_choice_field(db_field, request, **kwargs)
 
-    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        ends = {"expires_at": timezone.now() + USUAL}
-        return ends | super().get_changeform_initial_data(request)
-
     @sensitive_variables()
     def save_model(
         self, request: HttpRequest, obj: ApiKey, form: Any, change: bool
@@ -107,7 +90,7 @@ class ApiKeyAdmin(ByRole):
         account = cast(User, request.user)
         made, plain = ApiKey.objects.issue(account=account, **form.cleaned_data)
         obj.pk, obj.account = made.pk, account
-        request.new_key = plain  # type: ignore[attr-defined]
+        obj.secret = plain  # type: ignore[attr-defined]
         record(request, f"issued the API key {made.pk} ({made.scope}) of", account)
 
     def delete_model(self, request: HttpRequest, obj: ApiKey) -> None:
@@ -117,25 +100,6 @@ class ApiKeyAdmin(ByRole):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         for key in queryset.select_related("account"):
             self.delete_model(request, key)
-
-    def response_add(
-        self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
-    ) -> HttpResponse:
-        """Show the new key; no later page can."""
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"API key for {obj.name}",
-            "opts": self.opts,
-            "key": obj,
-            "name": obj.name,
-            "label": "Key",
-            "secret": request.new_key,  # type: ignore[attr-defined]
-        }
-        return TemplateResponse(request, "admin/runners/apikey/made.html", context)
-
-    @admin.display(description="Usable", boolean=True)
-    def usable(self, key: ApiKey) -> bool:
-        return key.revoked_at is None and key.expires_at > timezone.now()
 
     @admin.display(description="Last use", ordering="last_used_at")
     def last_use(self, key: ApiKey) -> SafeString | str:

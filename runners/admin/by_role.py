@@ -126,6 +126,16 @@ class InlineByRole(_ByAction, admin.TabularInline):  # type: ignore[type-arg]
         return may(user, getattr(obj, "race", obj), self.needs[verb])
 
 
+class NeverEdited:
+    """Rows are neither added nor changed in the office."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
 def changes(view: Action, change: Action) -> dict[str, Action]:
     """Return `needs` with one action for every change."""
     return {"view": view} | dict.fromkeys(("add", "change", "delete"), change)

@@ -9,19 +9,15 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.validators import RegexValidator
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from runners.admin.by_role import ByRole, changes
+from runners.admin.by_role import changes
 from runners.admin.columns import ago_tag
+from runners.admin.shown_once import EndedFilter, ShownOnceAdmin
 from runners.models import ShareLink
 from runners.rights.roles import Action, organises_all
-
-# How long a new link is valid by default.
-USUAL = timedelta(days=1)
 
 
 class MakeLinkForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -46,35 +42,17 @@ class MakeLinkForm(forms.ModelForm):  # type: ignore[type-arg]
         return data
 
 
-class EndedFilter(admin.SimpleListFilter):
-    """Usable secrets, or those that have ended, by the model's own `usable`."""
-
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(
-        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
-    ) -> list[tuple[str, str]]:
-        return [("usable", "Usable"), ("ended", "Ended")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        usable = queryset.model.objects.usable().values("pk")
-        match self.value():
-            case "usable":
-                return queryset.filter(pk__in=usable)
-            case "ended":
-                return queryset.exclude(pk__in=usable)
-        return queryset
-
-
 @admin.register(ShareLink)
-class ShareLinkAdmin(ByRole):
-    """Links are shown once, when they are created; only their hash is stored.
-
-    Organisers have links to their races; those to runners are the runners' own.
-    """
+class ShareLinkAdmin(ShownOnceAdmin):
+    """Organisers have links to their races; those to runners are the runners' own."""
 
     needs = changes(Action.EDIT, Action.EDIT)
+    secret_name = "Link"
+    usual = timedelta(days=1)
+    fixed = (
+        *("shows", "expires_at", "revoked_at", "has_pin", "views"),
+        *("last_viewed_at", "created_by", "created_at"),
+    )
     list_display = (
         "label",
         "shows",
@@ -91,7 +69,6 @@ class ShareLinkAdmin(ByRole):
     search_fields = ("label", "runners__name", "=runners__code", "race__name")
     autocomplete_fields = ("runners", "race")
     date_hierarchy = "created_at"
-    actions = ("revoke",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ShareLink]:
         links = super().get_queryset(request).prefetch_related("runners")
@@ -110,22 +87,7 @@ class ShareLinkAdmin(ByRole):
         if obj is None:
             what = ("runners", "race") if organises_all(request.user) else ("race",)
             return ("label", *what, "expires_at", "secret")
-        return ("label", *self.get_readonly_fields(request, obj))
-
-    def get_readonly_fields(
-        self, request: HttpRequest, obj: ShareLink | None = None
-    ) -> tuple[str, ...]:
-        if obj is None:
-            return ()
-        # Other runners or a longer time need a new link.
-        return (
-            *("shows", "expires_at", "revoked_at", "has_pin", "views"),
-            *("last_viewed_at", "created_by", "created_at"),
-        )
-
-    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        ends = {"expires_at": timezone.now() + USUAL}
-        return ends | super().get_changeform_initial_data(request)
+        return ("label", *self.fixed)
 
     def save_model(
         self, request: HttpRequest, obj: ShareLink, form: Any, change: bool
@@ -143,22 +105,7 @@ class ShareLinkAdmin(ByRole):
             created_by=cast(User, request.user),
         )
         obj.pk = made.pk
-        request.new_link = f"{settings.PUBLIC_URL}{reverse('share', args=[plain])}"  # type: ignore[attr-defined]
-
-    def response_add(
-        self, request: HttpRequest, obj: ShareLink, post_url_continue: str | None = None
-    ) -> HttpResponse:
-        """Show the new link; no later page can."""
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"Link for {obj.label}",
-            "opts": self.opts,
-            "link": obj,
-            "name": obj.label,
-            "label": "Link",
-            "secret": request.new_link,  # type: ignore[attr-defined]
-        }
-        return TemplateResponse(request, "admin/runners/sharelink/made.html", context)
+        obj.secret = f"{settings.PUBLIC_URL}{reverse('share', args=[plain])}"  # type: ignore[attr-defined]
 
     @admin.display(description="Shows")
     def shows(self, link: ShareLink) -> str:
@@ -167,10 +114,6 @@ class ShareLinkAdmin(ByRole):
             if link.race
             else ", ".join(str(runner) for runner in link.runners.all()) or "nobody"
         )
-
-    @admin.display(description="Usable", boolean=True)
-    def usable(self, link: ShareLink) -> bool:
-        return link.revoked_at is None and link.expires_at > timezone.now()
 
     @admin.display(description="Ends (UTC)", ordering="expires_at")
     def ends(self, link: ShareLink) -> str:

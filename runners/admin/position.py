@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from runners.admin.by_role import ByRole
+from runners.admin.by_role import ByRole, NeverEdited
 from runners.admin.columns import (
     RaceDayMedia,
     liveness_filter,
@@ -32,14 +32,8 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
         return rows[:COUNTED].count()
 
 
-class ReadOnlyAdmin(ByRole):
+class ReadOnlyAdmin(NeverEdited, ByRole):
     """Positions are shown here and never edited."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

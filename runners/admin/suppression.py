@@ -8,12 +8,13 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from runners.admin.by_role import NeverEdited
 from runners.models import SuppressedAddress
 from runners.models.suppression import address_digest
 
 
 @admin.register(SuppressedAddress)
-class SuppressedAddressAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class SuppressedAddressAdmin(NeverEdited, admin.ModelAdmin):  # type: ignore[type-arg]
     """An owner gets mail again after a row is deleted. The command adds rows."""
 
     list_display = ("__str__", "reason", "created_at")
@@ -27,9 +28,3 @@ class SuppressedAddressAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if search_term:
             search_term = address_digest(search_term)
         return super().get_search_results(request, queryset, search_term)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

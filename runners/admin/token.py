@@ -7,31 +7,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from runners.admin.by_role import ByRole, changes
+from runners.admin.by_role import ByRole, NeverEdited, changes
 from runners.admin.columns import ago_tag
 from runners.admin.phone import PhoneColumns
+from runners.admin.shown_once import EndedFilter
 from runners.models import RunnerToken
 from runners.rights.roles import Action, AnyUser, runners_managed
-
-
-class RevokedFilter(admin.SimpleListFilter):
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(
-        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
-    ) -> list[tuple[str, str]]:
-        return [("usable", "Usable"), ("revoked", "Revoked")]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[RunnerToken]
-    ) -> QuerySet[RunnerToken]:
-        match self.value():
-            case "usable":
-                return queryset.filter(revoked_at=None)
-            case "revoked":
-                return queryset.exclude(revoked_at=None)
-        return queryset
 
 
 class TokenColumns(PhoneColumns):
@@ -55,7 +36,7 @@ class RunnerTokenAdmin(TokenColumns, ByRole):
         *("last_use", "created_at", "revoked_at"),
     )
     list_select_related = ("runner", "phone")
-    list_filter = (RevokedFilter,)
+    list_filter = (EndedFilter,)
     search_fields = ("name", "runner__name", "=runner__code")
     readonly_fields = (
         *("runner", "created_at", "last_used_at", "revoked_at"),
@@ -86,7 +67,7 @@ class RunnerTokenAdmin(TokenColumns, ByRole):
         )
 
 
-class TokenInline(TokenColumns, admin.TabularInline):  # type: ignore[type-arg]
+class TokenInline(TokenColumns, NeverEdited, admin.TabularInline):  # type: ignore[type-arg]
     """The tokens of a runner, read-only; each is changed on its own page.
 
     Revoked ones accumulate and are only in the list of tokens.
@@ -104,9 +85,3 @@ class TokenInline(TokenColumns, admin.TabularInline):  # type: ignore[type-arg]
     def get_queryset(self, request: HttpRequest) -> QuerySet[RunnerToken]:
         tokens = super().get_queryset(request).select_related("runner", "phone")
         return tokens.filter(revoked_at=None)
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
