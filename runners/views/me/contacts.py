@@ -9,11 +9,10 @@ from runners.models import Runner
 from runners.notifying.sos import MAX_CONTACTS, contact_add
 from runners.units.errors import CodedError
 from runners.views.me.forms import ContactForm
-from runners.views.me.page import back_to, form_of, own_page, own_runner
+from runners.views.me.page import back_to, own_form, own_page
 
 
-@form_of("me")
-@own_runner
+@own_form
 def add(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Choose an emergency contact."""
     form = ContactForm(request.POST, runner=runner, auto_id="contact_%s")
@@ -42,8 +41,7 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
     return back_to("contacts")
 
 
-@form_of("me")
-@own_runner
+@own_form
 def remove(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     contact = get_object_or_404(runner.contacts, pk=pk)
     contact.delete()

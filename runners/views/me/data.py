@@ -24,7 +24,7 @@ from runners.preferences.runner_settings import (
     runner_delete,
 )
 from runners.views.me.forms import ConfirmForm
-from runners.views.me.page import back_to, form_of, own_page, own_runner
+from runners.views.me.page import back_to, own_form, own_page, own_runner
 from runners.views.track_files import ExportJson, TrackGpx, track_response
 
 R = TypeVar("R", bound=HttpResponseBase)
@@ -46,8 +46,7 @@ def export_gpx(request: HttpRequest, runner: Runner) -> HttpResponseBase:
     return _as_file(response, f"{runner.code}.gpx")
 
 
-@form_of("me")
-@own_runner
+@own_form
 def erase(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Delete all positions."""
     form = ConfirmForm(request.POST, word=runner.code, auto_id="erase_%s")
@@ -63,8 +62,7 @@ def erase(request: HttpRequest, runner: Runner) -> HttpResponse:
     return back_to("data")
 
 
-@form_of("me")
-@own_runner
+@own_form
 def delete_runner(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Delete the runner; the account remains, with its follows."""
     form = ConfirmForm(request.POST, word=runner.code, auto_id="runner_%s")

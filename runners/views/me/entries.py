@@ -10,11 +10,10 @@ from django.utils.dateformat import format as date_format
 from django.utils.translation import gettext as _
 
 from runners.models import Race, Runner
-from runners.views.me.page import back_to, form_of, own_runner
+from runners.views.me.page import back_to, own_form
 
 
-@form_of("me")
-@own_runner
+@own_form
 def answer(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     """Accept an entry, or decline it, even after accepting it."""
     entry = get_object_or_404(runner.entries.select_related("race"), pk=pk)

@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from runners.models import Runner
 from runners.preferences.following import FollowAnswer, follow_answer
-from runners.views.me.page import back_to, form_of, own_runner
+from runners.views.me.page import back_to, own_form
 
 WORDS = {
     FollowAnswer.ACCEPT: _("{name} sees you now."),
@@ -17,8 +17,7 @@ WORDS = {
 }
 
 
-@form_of("me")
-@own_runner
+@own_form
 def answer(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     """Answer a request, or change the answer to a follower."""
     follow = get_object_or_404(runner.followers.select_related("user"), pk=pk)

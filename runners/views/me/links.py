@@ -16,13 +16,12 @@ from django.views.decorators.debug import (
 
 from runners.models import Runner, ShareLink
 from runners.views.me.forms import LinkForm
-from runners.views.me.page import back_to, form_of, own_page, own_runner
+from runners.views.me.page import back_to, own_form, own_page
 
 
 @sensitive_post_parameters("pin")
 @sensitive_variables("plain", "context")
-@form_of("me")
-@own_runner
+@own_form
 def make(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Create a link and show it; only its hash is stored, so no later page can."""
     form = LinkForm(request.POST, runner=runner, auto_id="link_%s")
@@ -45,8 +44,7 @@ def make(request: HttpRequest, runner: Runner) -> HttpResponse:
     return render(request, "runners/me/link.html", context)
 
 
-@form_of("me")
-@own_runner
+@own_form
 def revoke(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     link = get_object_or_404(runner.links, pk=pk)
     link.revoke()

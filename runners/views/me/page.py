@@ -80,6 +80,13 @@ def form_of(
     return decorated
 
 
+def own_form(
+    view: Callable[Concatenate[HttpRequest, Runner, P], HttpResponseBase],
+) -> Callable[..., HttpResponseBase]:
+    """Let a view accept the POST of a form of the signed-in user's own runner."""
+    return form_of("me")(own_runner(view))
+
+
 def first_error_focused(form: BaseForm) -> BaseForm:
     """Let the browser focus, and scroll to, the first field that needs a correction."""
     if form.errors:

@@ -22,11 +22,10 @@ from runners.preferences.runner_settings import (
     visibility_set,
 )
 from runners.views.me.forms import EndForm, VisibilityForm
-from runners.views.me.page import back_to, form_of, own_page, own_runner
+from runners.views.me.page import back_to, own_form, own_page
 
 
-@form_of("me")
-@own_runner
+@own_form
 def visibility(request: HttpRequest, runner: Runner) -> HttpResponse:
     form = VisibilityForm(request.POST, runner=runner, auto_id="visibility_%s")
     if not form.is_valid():
@@ -36,15 +35,13 @@ def visibility(request: HttpRequest, runner: Runner) -> HttpResponse:
     return back_to("visibility")
 
 
-@form_of("me")
-@own_runner
+@own_form
 def pause(request: HttpRequest, runner: Runner) -> HttpResponse:
     sharing_pause(runner=runner)
     return back_to("sharing")
 
 
-@form_of("me")
-@own_runner
+@own_form
 def resume(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Resume sharing, after a pause and after an end."""
     sharing_resume(runner=runner)
@@ -53,15 +50,13 @@ def resume(request: HttpRequest, runner: Runner) -> HttpResponse:
     return back_to("sharing")
 
 
-@form_of("me")
-@own_runner
+@own_form
 def cheers(request: HttpRequest, runner: Runner) -> HttpResponse:
     cheers_set(runner=runner, wanted=request.POST.get("cheers") == "on")
     return back_to("sharing")
 
 
-@form_of("me")
-@own_runner
+@own_form
 def until(request: HttpRequest, runner: Runner) -> HttpResponse:
     form = EndForm(request.POST)
     if form.is_valid():
@@ -72,8 +67,7 @@ def until(request: HttpRequest, runner: Runner) -> HttpResponse:
 
 
 @sensitive_variables("plain", "context")
-@form_of("me")
-@own_runner
+@own_form
 def make_stop_link(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Create the link that pauses sharing and show it; no later page can."""
     plain = stop_link_issue(runner=runner)
@@ -81,8 +75,7 @@ def make_stop_link(request: HttpRequest, runner: Runner) -> HttpResponse:
     return render(request, "runners/me/stop_link.html", context)
 
 
-@form_of("me")
-@own_runner
+@own_form
 def revoke_stop_link(request: HttpRequest, runner: Runner) -> HttpResponse:
     stop_link_revoke(runner=runner)
     messages.success(request, _("The link that stops sharing no longer works."))

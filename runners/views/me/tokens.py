@@ -10,12 +10,11 @@ from django.views.decorators.debug import sensitive_variables
 from runners.models import Runner
 from runners.preferences.runner_settings import TooManyTokens, token_issue
 from runners.views.me.forms import TokenForm
-from runners.views.me.page import back_to, form_of, own_page, own_runner
+from runners.views.me.page import back_to, own_form, own_page
 
 
 @sensitive_variables("plain", "context")
-@form_of("me")
-@own_runner
+@own_form
 def issue(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Create a token and show it; no later page can."""
     form = TokenForm(request.POST, auto_id="token_%s")
@@ -35,8 +34,7 @@ def issue(request: HttpRequest, runner: Runner) -> HttpResponse:
     return render(request, "runners/me/token.html", context)
 
 
-@form_of("me")
-@own_runner
+@own_form
 def revoke(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     token = get_object_or_404(runner.tokens, pk=pk)
     token.revoke()

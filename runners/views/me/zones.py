@@ -9,12 +9,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 from runners.models import Runner
 from runners.preferences.runner_settings import zone_add
 from runners.views.me.forms import MOST_ZONES, ZoneForm
-from runners.views.me.page import back_to, form_of, own_page, own_runner
+from runners.views.me.page import back_to, own_form, own_page
 
 
 @sensitive_post_parameters()
-@form_of("me")
-@own_runner
+@own_form
 def add(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Hide a place, and delete its stored positions."""
     form = ZoneForm(request.POST, auto_id="zone_%s")
@@ -30,8 +29,7 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
     return back_to("zones")
 
 
-@form_of("me")
-@own_runner
+@own_form
 def remove(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     zone = get_object_or_404(runner.zones, pk=pk)
     zone.delete()
