@@ -134,6 +134,20 @@ class Audience:
             self.hub.delivered += len(rows)
             self.hub.merged += merged
 
+    def hand_over(self, member: TypedOutbox) -> None:
+        """Remove a member, and queue in its outbox what it has not been sent."""
+        del self.members[member]
+        # While a frame is being written, the member may not have got it.
+        now = self.before_this_tick if self._writing else (self.ticks, self.positions)
+        ticks, positions = member.forget_audience(self) or now
+        rows = {r: row for r, (tick, row) in self._newest.items() if tick > ticks}
+        merged = self.positions - positions - len(rows) + self.merged
+        member.merged += merged
+        self.hub.merged += merged
+        pending = [each for each in self._pending.items() if each[0] in self.introduced]
+        for runner, row in [*rows.items(), *pending]:
+            member.queue_row(runner, row)
+
     def forget(self, runner: int) -> None:
         """Discard queued positions of a runner removed from the topic."""
         self.introduced.discard(runner)

@@ -246,7 +246,7 @@ class TypedOutbox(Outbox):
         begin = self.begins.get(event.runner, 0)
         if type(event) is PositionAccepted:
             if event.t >= begin and (row := frames.typed or frames.for_typed()):
-                self._queue_position(event.runner, row)
+                self.queue_row(event.runner, row)
             return
         if type(event) is LateFixes and event.fixes[0][0] < begin:
             frames = Frames(event.since(begin))
@@ -258,7 +258,7 @@ class TypedOutbox(Outbox):
     def send(self, events: Sequence[Frames[Event]]) -> None:
         self.send_events([frames.for_typed() for frames in events])
 
-    def _queue_position(self, runner: int, row: bytes) -> None:
+    def queue_row(self, runner: int, row: bytes) -> None:
         """Queue an encoded row of a `positions` message for the next tick."""
         if not self._rows:
             self.hub.flush_at_tick(self, self.tick)
@@ -320,5 +320,6 @@ class TypedOutbox(Outbox):
     def send_reconnect(self, after: int) -> None:
         self.send_event(message_frame(Reconnect(after)))
 
-    def forget_audience(self, audience: SharedFrames) -> None:
-        self._missed.pop(audience, None)
+    def forget_audience(self, audience: SharedFrames) -> tuple[int, int] | None:
+        """Return `before_this_tick` of the first frame that was skipped, if any."""
+        return self._missed.pop(audience, None)

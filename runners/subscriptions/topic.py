@@ -69,11 +69,6 @@ class Topic:
         assert joining is not None
         await asyncio.shield(joining)
 
-    async def change_tick(self, outbox: TypedOutbox) -> None:
-        """Move a socket to the audience of its new tick."""
-        self.members.remove(outbox)
-        await self.join(outbox)
-
     def change_blockers(self, outbox: TypedOutbox, before: Blockers) -> None:
         """Move a member to the audience of their new blockers.
 

@@ -40,7 +40,7 @@ class Members:
         self.removals = 0
 
     def __contains__(self, outbox: TypedOutbox) -> bool:
-        return any(outbox in audience.members for audience in self.audiences.values())
+        return bool(self._audiences_of(outbox))
 
     def blockers_of(self, outbox: TypedOutbox) -> Blockers:
         """Return the runners who have blocked the user of a socket."""
@@ -63,18 +63,38 @@ class Members:
         audience.members[outbox] = None
         return audience
 
+    async def change_tick(self, outbox: TypedOutbox) -> None:
+        """Move a member to the audience of its new tick, with what is queued for it."""
+        audiences = self._audiences_of(outbox)
+        before = [each for each in audiences if each.tick != outbox.tick]
+        if not before:
+            return
+        joining = self.add(outbox).joining
+        assert joining is not None
+        # Until then, this process stays in the groups for the previous audience.
+        await asyncio.shield(joining)
+        for audience in before:
+            if outbox in audience.members:
+                audience.hand_over(outbox)
+        self._discard_empty()
+
     def remove(self, outbox: TypedOutbox) -> bool:
         """Remove a socket from its audience; return whether it had one."""
-        was_member = False
+        audiences = self._audiences_of(outbox)
+        for audience in audiences:
+            del audience.members[outbox]
+            outbox.forget_audience(audience)
+        self._discard_empty()
+        return bool(audiences)
+
+    def _audiences_of(self, outbox: TypedOutbox) -> list[Audience]:
+        return [each for each in self.audiences.values() if outbox in each.members]
+
+    def _discard_empty(self) -> None:
         for key, audience in list(self.audiences.items()):
-            if outbox in audience.members:
-                was_member = True
-                del audience.members[outbox]
-                outbox.forget_audience(audience)
-                if not audience.members:
-                    del self.audiences[key]
-                    self.hub.unsubscribe(self.items, audience)
-        return was_member
+            if not audience.members:
+                del self.audiences[key]
+                self.hub.unsubscribe(self.items, audience)
 
     def change_blockers(self, outbox: TypedOutbox, before: Blockers) -> bool:
         """Move a socket to the audience of its new blockers, and send the differences.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 
@@ -17,7 +18,9 @@ from runners.live.outbox import (
     SeedOutbox,
     TypedOutbox,
 )
-from tests.live.events import position
+from runners.snapshots.items import Item
+from runners.subscriptions.topic_members import Members
+from tests.live.events import accepted, position
 from tests.live.socket_writers import RecordingWriter
 from tests.waiting import eventually
 
@@ -273,6 +276,34 @@ async def test_skipped_frames_of_several_audiences_are_caught_up_one_after_anoth
         writer.drain()
     rows = [[row[0] for row in m["fixes"]] for m in writer.messages]
     assert rows == [["7", "8"], ["7", "8"]]
+
+
+@pytest.mark.parametrize("behind", [False, True])
+async def test_positions_that_are_queued_for_a_tick_are_sent_at_a_different_one(
+    hub: Hub, behind: bool
+) -> None:
+    writer = RecordingWriter()
+    member = TypedOutbox(writer, hub)
+    members = Members(hub, None, {})
+    members.items = {7: cast(Item, {}), 8: cast(Item, {})}
+    member.tick = 0
+    audience = members.add(member)
+    writer.behind = behind
+    audience.receive(position(7, 0))
+    audience.receive(position(7, 1))
+    await iterations()
+    member.tick = 10_000
+    await members.change_tick(member)
+    hub.deliver_local(accepted(8, 1))
+    member.tick = 0
+    await members.change_tick(member)
+    writer.drain()
+    await iterations()
+    rows = [row[0] for frame in writer.messages for row in frame["fixes"]]
+    assert rows == ["7", "8"]
+    assert (hub.delivered, hub.merged) == (2, 1)
+    members.remove(member)
+    assert not members.audiences
 
 
 async def test_backfill_of_a_member_is_not_sent_after_a_newer_shared_position(

@@ -119,7 +119,7 @@ async def _set_tick(typed: Typed, command: Follow) -> None:
         return
     typed.outbox.tick = tick
     for topic_name in followed.topics:
-        await session.process.topics.of(topic_name).change_tick(typed.outbox)
+        await session.process.topics.of(topic_name).members.change_tick(typed.outbox)
 
 
 async def _topic_names_of(typed: Typed, command: Follow) -> list[TopicName]:
