@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import orjson
+import msgspec
 from django.conf import settings
 
 from runners.live.encoding.frames import Frames
@@ -245,7 +245,7 @@ def rows_of(
         rows.append(Row(runner.pk, step.fix, source, step.seen.progress, step.held))
     race = steps[-1].race if steps else None
     if race is not None and _shown(steps):
-        state = orjson.dumps(race.running.carried()).decode()
+        state = msgspec.json.encode(race.running.carried()).decode()
         rows[newest] = rows[newest]._replace(state=state)
     return rows
 

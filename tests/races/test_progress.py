@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import msgspec
 import orjson
 import pytest
 
@@ -337,7 +338,7 @@ def test_a_runner_far_from_the_course_after_a_silence_is_followed_from_the_store
     state, _ = follow(bobs, running(STRAIGHT, 0, 300))
     for second in range(900, 920, 5):
         # Each fix continues from what another process has stored.
-        state = State.from_json(orjson.loads(orjson.dumps(state.as_json())))
+        state = State.from_json(orjson.loads(msgspec.json.encode(state.as_json())))
         state, _ = follow(bobs, [at(second, 900, 800)], state)
 
     assert state.status == "off_course"

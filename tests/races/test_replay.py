@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import msgspec
 import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ def test_the_state_survives_as_json_at_every_fix() -> None:
     state = run.guide.begin(GUN)
     longest = 0
     for fix in run.fixes:
-        wire = orjson.dumps(state.as_json())
+        wire = msgspec.json.encode(state.as_json())
         longest = max(longest, len(wire))
         assert State.from_json(orjson.loads(wire)) == state
         state, _ = run.guide.advance(state, fix)
@@ -59,7 +60,7 @@ def test_hypotheses_survive_each_restart() -> None:
     longest = 0
     for fix in run.fixes[:400]:
         state, seen = run.guide.advance(state, fix)
-        carried = orjson.dumps(again.as_json())
+        carried = msgspec.json.encode(again.as_json())
         again, seen_again = run.guide.advance(
             State.from_json(orjson.loads(carried)), fix
         )

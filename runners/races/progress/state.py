@@ -201,13 +201,13 @@ class State:
         return copied
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields that differ from those of a new state, for `from_json`."""
-        mine, usual = self.__dict__, _BEGINNING.__dict__
+        """Return the fields that differ from those of a new state, for `from_json`.
+
+        Named tuples stay as they are: msgspec encodes them as arrays.
+        """
+        mine = self.__dict__
         return {
-            # orjson does not serialise named tuples.
-            key: _plain(value) if isinstance(value := mine[name], tuple) else value
-            for key, name in _NAMES.items()
-            if mine[name] != usual[name]
+            key: value for key, name, usual in _USUAL if (value := mine[name]) != usual
         }
 
     @classmethod
@@ -248,7 +248,8 @@ _KINDS: dict[str, type[Here | Node | Stands | Trail]] = {
     **{"certain": Node, "waiting": Node, "first": Node, "far": Node, "stands": Stands},
     "fast": Trail,
 }
-_BEGINNING = State(gun=-1)
+# The key, name and value of each field of a new state.
+_USUAL = [(key, name, getattr(State(gun=-1), name)) for key, name in _NAMES.items()]
 
 
 def slack_of(accuracy: float) -> float:
@@ -278,7 +279,3 @@ class Seen(NamedTuple):
     held: bool = False
     confirmed: tuple[Confirmed, ...] = ()
     splits: tuple[Passing, ...] = ()
-
-
-def _plain(value: tuple[Any, ...]) -> list[Any]:
-    return [_plain(item) if isinstance(item, tuple) else item for item in value]
