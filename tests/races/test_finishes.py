@@ -182,9 +182,10 @@ def test_a_silence_over_the_finish_is_interpolated() -> None:
 OUT_AND_BACK_10 = course((0, 0), (5_000, 0), (0, 0))
 
 
-def test_a_false_fix_far_from_the_course_is_no_ride() -> None:
+@pytest.mark.parametrize("false", [2, 3])
+def test_a_false_fix_far_from_the_course_is_no_ride(false: int) -> None:
     run = every_ten_minutes(OUT_AND_BACK_10, 2_000, 4_000, 6_000, 8_000, *[10_000] * 3)
-    run[2] = at(1_800, 4_000, 4_000)
+    run[false] = at(600 * (false + 1), 4_000, 4_000)
     state, _ = follow(guide(OUT_AND_BACK_10), run)
 
     assert state.status == "finished"
@@ -268,8 +269,15 @@ OUT_AND_BACK_16 = course((0, 0), (8_150, 0), (0, 0))
             + [(2_971, 9_869, 0), (3_576, 12_015, 0), (4_169, 15_372, 28)]
             + [(s, 16_300, 5) for s in (4_718, 5_397, 5_990)],
         ),
+        # Seen once on the way, beside the course.
+        (
+            STRAIGHT,
+            [(600, 1_800, 0), (1_200, 3_600, 0), (1_800, 5_400, 0)]
+            + [(2_400, 7_600, 600)]
+            + [(s, 10_005, 5) for s in (3_080, 3_680, 4_280)],
+        ),
     ],
-    ids=["end of a lap", "early at the finish", "fast on the way"],
+    ids=["end of a lap", "early at the finish", "fast on the way", "beside the course"],
 )
 def test_who_was_driven_to_the_finish_of_a_slow_phone_does_not_finish(
     line: Course, fixes: list[tuple[int, float, float]]

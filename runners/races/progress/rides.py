@@ -22,7 +22,8 @@ STILL_THERE_M = 100.0
 RIDE_M = 400.0
 RIDE_SLACK_M = 150.0
 # A fast fix is also confirmed by an arrival at the finish that is faster than the
-# runner's own average by this share.
+# runner's own average by this share. The same holds for a slow phone's fix before it
+# that did not match the course: cars take other roads, or are too far along it.
 ARRIVING_SHARE = 1.08
 # Over longer silences the distance along the course is measured too.
 SILENT_RIDE_S = 240.0
@@ -73,7 +74,9 @@ def note_speed(
 
 
 def note_arrival(state: State, best: Hypothesis, certain: Node, usual: float) -> None:
-    """Record whether a runner at the finish, with a fast fix before, was driven."""
+    """Record whether a runner at the finish, whose fix before was fast or did not match
+    the course, was driven.
+    """
     ran, seconds = best.distance - certain.distance, (state.t - certain.t) / 1000
     if not best.misfits and ran > max(RIDE_M, ARRIVING_SHARE * usual * seconds):
         state.rode = True

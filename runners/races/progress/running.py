@@ -24,6 +24,7 @@ from runners.races.progress.mixture import (
 )
 from runners.races.progress.motion import (
     DOUBT_SIGMAS,
+    LONG_S,
     Pace,
     average_pace,
     is_fast,
@@ -112,7 +113,9 @@ class Running:
         crosses = state.status == "off_course" and _crosses(best, certain)
         along = None if best.misfits or crosses else best.distance
         sure = len(hypotheses) == 1 or self._is_sure(hypotheses)
-        if state.fast and best.distance > self._finish - FINISH_AREA_M:
+        if best.distance > self._finish - FINISH_AREA_M and (
+            state.fast or _was_elsewhere(state, now.here, seconds)
+        ):
             note_arrival(state, best, certain, usual)
         note_speed(state, now.here, along, certain, pace, self._top_speed, sure)
         best, certain = state.hypotheses[0], _certain(state)
@@ -353,6 +356,14 @@ def _note_stay(state: State, here: Here, certain: Node) -> None:
         state.stays = None
     elif stays is None or stays.t < newest or not _is_near(here, stays, STAYS_M):
         state.stays = here
+
+
+def _was_elsewhere(state: State, here: Here, seconds: float) -> bool:
+    """Return whether the last fix of a slow phone did not match the course, and the
+    runner has moved since.
+    """
+    elsewhere = state.elsewhere
+    return elsewhere is not None and seconds > LONG_S and not _is_near(here, elsewhere)
 
 
 def _is_near(one: Here, other: Here, metres: float = RETURN_M) -> bool:
