@@ -211,6 +211,18 @@ def test_fixes_beside_the_course_of_a_slow_phone_do_not_stop_the_progress() -> N
     assert seen[-1].progress == pytest.approx(3.0 * 1_440, abs=300)
 
 
+def test_two_fixes_of_a_slow_phone_that_do_not_fit_make_the_progress_vague() -> None:
+    line = course((0, 0), (6_000, 0), (6_000, 300), (0, 300))
+    run = [at(s, 4.0 * s, accuracy=5.0) for s in range(120, 1_201, 120)]
+    # A wrong turn at 4,800 m, and along the way back in the wrong direction.
+    wrong = [at(1_320, 4_900, 290, accuracy=5.0), at(1_440, 5_500, 310, accuracy=5.0)]
+    _, seen = follow(guide(line), [*run, *wrong])
+
+    progress, uncertainty, *_ = seen[-1]
+    assert progress is not None and uncertainty is not None
+    assert abs(progress - 4_800) <= 2 * uncertainty
+
+
 def test_the_progress_waits_while_a_fast_phone_is_beside_the_course() -> None:
     run = [at(s, 3.0 * s, accuracy=5.0) for s in range(0, 900, 5)]
     aside = [at(s, 2_700, 48, accuracy=5.0) for s in range(900, 1_500, 5)]

@@ -6,7 +6,7 @@ from runners.races.progress.state import Hypothesis
 from runners.races.splits import Node
 
 # If no fix matches the course for this time, the runner may be anywhere.
-ANYWHERE_AFTER_S = 250.0
+ANYWHERE_AFTER_S = 200.0
 
 
 def lost_for(usual: float, t: int, certain: Node) -> float:
