@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
+from runners.live.keepalive import keepalive_of
 from tests.live.connections import Transport, connected
 from tests.virtual_time import virtual_time
 from tests.waiting import eventually
@@ -106,3 +107,15 @@ async def test_an_error_of_one_socket_does_not_end_the_pings_of_others() -> None
         other.data_received(frame(payload, PONG))
         await asyncio.sleep(20)
         assert len(pings(transport)) == 1 and len(errors) == 1
+
+
+@virtual_time
+async def test_closed_sockets_are_not_pinged_and_leave_no_timer() -> None:
+    async with connected() as (protocol, transport, _):
+        protocol.close_with(1000, "")
+        transport.written = b""
+        await asyncio.sleep(20.5)
+        assert not transport.written
+    await asyncio.sleep(20.5)
+    # The default times of uvicorn.
+    assert keepalive_of(protocol.loop, 20, 20)._timer is None
