@@ -75,17 +75,29 @@ def test_a_recorded_gpx_is_traced(park: Path) -> None:
         f"2026-05-31T09:{n // 12:02}:{n * 5 % 60:02}Z</time></trkpt>"
         for n, fix in enumerate(run(park))
     )
+    points += '<trkpt lat="50" lon="8"></trkpt>'
     stream = park.with_name("run.gpx")
     stream.write_text(
         '<gpx version="1.1" creator="x" xmlns="http://www.topografix.com/GPX/1/1">'
         f"<trk><trkseg>{points}</trkseg></trk></gpx>"
     )
-    out = StringIO()
-    call_command(
-        *("trace", str(park), str(stream)), start="2026-05-31T09:00Z", stdout=out
-    )
+    out, err = StringIO(), StringIO()
+    command = ("trace", str(park), str(stream))
+    call_command(*command, start="2026-05-31T09:00Z", stdout=out, stderr=err)
 
     assert json.loads(out.getvalue().splitlines()[-1])["state"] == "started"
+    assert err.getvalue().endswith("there is no time.\n")
+
+
+def test_a_start_after_all_fixes_is_reported(park: Path) -> None:
+    stream = park.with_name("fixes.jsonl")
+    stream.write_text(json.dumps(run(park)[0]))
+    out, err = StringIO(), StringIO()
+    command = ("trace", str(park), str(stream))
+    call_command(*command, start="2027-05-31T09:00Z", stdout=out, stderr=err)
+
+    assert json.loads(out.getvalue())["state"] == "registered"
+    assert err.getvalue() == f"{stream}: all fixes are before --start.\n"
 
 
 def test_a_fix_that_arrives_again_is_followed_once(
@@ -138,5 +150,5 @@ def test_an_impossible_top_speed_is_refused(park: Path, speed: str) -> None:
 
 
 def test_a_stream_without_times_is_refused(park: Path) -> None:
-    with pytest.raises(CommandError, match="no fix has a time"):
+    with pytest.raises(CommandError, match="no valid fix has a time"):
         call_command("trace", str(park), str(park))

@@ -59,8 +59,10 @@ class Command(BaseCommand):
         guide = _guide(options["course"], options["top_speed"])
         fixes = list(self._fixes(options["fixes"]))
         if not fixes:
-            raise CommandError(f"{options['fixes']}: no fix has a time.")
+            raise CommandError(f"{options['fixes']}: no valid fix has a time.")
         gun = milliseconds(start) if start else min(fix.t for fix in fixes)
+        if gun > max(fix.t for fix in fixes):
+            self.stderr.write(f"{options['fixes']}: all fixes are before --start.")
         for traced in trace(guide, gun, fixes):
             self.stdout.write(json.dumps(_as_json(traced)))
 
@@ -113,10 +115,9 @@ def _messages_of_gpx(name: str, content: bytes) -> Iterator[tuple[str, Any]]:
         for point in part.points
     )
     for number, point in enumerate(points, start=1):
-        if point.time is not None:
-            t = milliseconds(point.time)
-            lat, lng = point.latitude, point.longitude
-            yield f"point {number}", {"t": t, "lat": lat, "lng": lng}
+        t = None if point.time is None else milliseconds(point.time)
+        lat, lng = point.latitude, point.longitude
+        yield f"point {number}", {"t": t, "lat": lat, "lng": lng}
 
 
 def _messages_of_lines(lines: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
@@ -131,9 +132,11 @@ def _messages_of_lines(lines: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
 
 
 def _fix_of(message: Any) -> Fix:
-    t = message.get("t") if isinstance(message, dict) else None
+    if not isinstance(message, dict):
+        raise FixError("position.invalid", "not a JSON object.")
+    t = message.get("t")
     if t is None:
-        raise FixError("position.invalid", "not an object with t.")
+        raise FixError("position.invalid", "there is no time.")
     if type(t) not in (int, float) or not EARLIEST_MS <= t <= LATEST_MS:
         raise FixError("position.invalid", "t must be milliseconds since the epoch.")
     fix = fix_from(message, round(t))
