@@ -83,6 +83,30 @@ def test_answers_depend_on_the_learned_results(results: Path, tmp_path: Path) ->
     assert learned > usual + 60
 
 
+def test_a_short_race_is_asked_at_its_mats(tmp_path: Path) -> None:
+    path = tmp_path / "five.csv"
+    path.write_text("2500,5000\n900,1850\n1000,\n")
+    (question,) = lines(backtest(path, "--json"))
+    assert (question["asked_at"], question["for"], question["n"]) == (2_500, 5_000, 1)
+
+
+def test_the_reason_for_no_answers_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "minutes.csv"
+    path.write_text("5000,10000\n25,52\n")
+    err = StringIO()
+    call_command("backtest", str(path), stdout=StringIO(), stderr=err)
+    assert "Splits are in seconds" in err.getvalue()
+
+
+def test_races_of_different_lengths_are_not_learned_together(
+    results: Path, tmp_path: Path
+) -> None:
+    short = tmp_path / "short.csv"
+    short.write_text(results_csv(80, 1, mats=(2_500, 5_000)))
+    with pytest.raises(CommandError, match="5,000 m long, and one 42,195 m"):
+        backtest(results, "--learn", short, results)
+
+
 def test_a_missing_split_is_no_question(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     path.write_text("5000,10000,20000\n1500,3000,6100\n1500,,6100\n1500,3000,\n")

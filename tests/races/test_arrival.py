@@ -145,6 +145,7 @@ def test_spreadsheets_write_the_same_results_differently(text: str) -> None:
         ("5000\n1500\n", "from 2 to"),
         (",,\n1,2,3\n", "from 2 to"),
         ("5000,1e300\n1,2\n", "longer than 10,000 km"),
+        ("10,42.195\n3000,13000\n", "to be in metres"),
         ("5000,10000\n", "no results"),
         ("5000,10000\n1500,fast\n", "Line 2: a split has to be"),
         ("5000,10000\n1500,3000,4500\n", "Line 2 has 3 cells"),

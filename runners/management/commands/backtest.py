@@ -11,8 +11,9 @@ import numpy as np
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from runners.races.arrival.backtest import Answer, Score, play, scores
-from runners.races.arrival.learning import learn
+from runners.races.arrival.learning import FARTHEST_OFF, learn
 from runners.races.arrival.pacing import Prior
+from runners.races.arrival.ranges import MIN_DISTANCE_M, MIN_TIME_S
 from runners.races.arrival.results import (
     MAX_BYTES,
     Results,
@@ -48,9 +49,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--ask",
             metavar="METRES,…",
-            default=DEFAULT_DISTANCES,
             help=f"the distances at which to request the times at all mats "
-            f"ahead; default: {DEFAULT_DISTANCES}",
+            f"ahead; default: {DEFAULT_DISTANCES}, in a short race those of its mats",
         )
         parser.add_argument(
             "--learn",
@@ -86,7 +86,7 @@ class Command(BaseCommand):
             raise CommandError("--wobble must be from 0 to 0.5.")
         if options["seed"] < 0:
             raise CommandError("--seed must be at least 0.")
-        slopes = _slopes(options["course"], results.length)
+        slopes = self._slopes(options["course"], results.length)
         rows = _drawn(len(results.times), options["limit"], options["seed"])
         prior = _learned(options["learn"])
         answers = play(
@@ -106,11 +106,30 @@ class Command(BaseCommand):
         else:
             self.stdout.write("\n".join(_table(found)))
         self.stderr.write(
-            f"{len(rows)} rows of {len(results.times) + results.left_out} replayed. "
+            f"Rows replayed: {len(rows)} of {len(results.times) + results.left_out}. "
             f"{results.incomplete} lack splits; {results.left_out} were left out, "
             "because their times do not increase or they have none. "
             f"{sum(score.n for score in found)} answers."
         )
+        if not found:
+            self.stderr.write(
+                "A question needs the runner's time there and at a mat ahead, after "
+                f"{MIN_DISTANCE_M:g} m and {MIN_TIME_S:g} s. Splits are in seconds."
+            )
+
+    def _slopes(self, path: str | None, length: float) -> Slopes:
+        if path is None:
+            return Slopes.flat(length)
+        try:
+            course = Course.from_gpx(_read(path))
+        except CourseError as error:
+            raise CommandError(f"{path}: {error}") from error
+        if abs(course.length / length - 1) > FARTHEST_OFF:
+            self.stderr.write(
+                f"{path} is {course.length:,.0f} m long and is stretched to "
+                f"{length:,.0f} m, where the results end."
+            )
+        return Slopes(Course(course.points, length))
 
 
 def _read(path: str) -> bytes:
@@ -139,8 +158,12 @@ def _learned(paths: Sequence[str] | None) -> Prior | None:
         raise CommandError(f"--learn: {error}") from error
 
 
-def _read_distances(text: str, results: Results) -> list[float]:
+def _read_distances(text: str | None, results: Results) -> list[float]:
     """Return the distances of the list that the race has."""
+    if text is None:
+        usual = [float(part) for part in DEFAULT_DISTANCES.split(",")]
+        on_course = [distance for distance in usual if distance < results.length]
+        return on_course or results.distances[:-1].tolist()
     try:
         distances = sorted({float(part) for part in text.split(",")})
     except ValueError:
@@ -156,15 +179,6 @@ def _read_distances(text: str, results: Results) -> list[float]:
             f"--ask {text!r}: the finish is at {results.length:g} m. Use smaller ones."
         )
     return on_course
-
-
-def _slopes(path: str | None, length: float) -> Slopes:
-    if path is None:
-        return Slopes.flat(length)
-    try:
-        return Slopes(Course(Course.from_gpx(_read(path)).points, length))
-    except CourseError as error:
-        raise CommandError(f"{path}: {error}") from error
 
 
 def _drawn(count: int, limit: int | None, seed: int) -> list[int]:

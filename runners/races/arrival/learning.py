@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from runners.races.arrival.pacing import (
+    SAME_LENGTH,
     TERMS,
     Floats,
     Pace,
@@ -97,15 +98,22 @@ def learn(
     """Learn from the results of races of about the same length.
 
     `before` is the prior of coefficients that the results do not determine. Its weight
-    decreases with the number of runners. Raises ResultsError if there are too few.
+    decreases with the number of runners. Raises ResultsError if there are too few, or
+    if the lengths differ.
     """
     runners = sum(len(_complete(race)) for race in races)
     if runners < FEWEST_RUNNERS:
         raise ResultsError(
             f"{runners} rows have all splits. At least {FEWEST_RUNNERS} are needed."
         )
+    lengths = sorted(race.length for race in races)
+    if math.log(lengths[-1] / lengths[0]) > SAME_LENGTH:
+        raise ResultsError(
+            f"One race is {lengths[0]:,.0f} m long, and one {lengths[-1]:,.0f} m. "
+            "Learn from races of about the same length."
+        )
     weight = max(LEAST_WEIGHT, WEIGHT / runners)
-    length = sum(race.length for race in races) / len(races)
+    length = sum(lengths) / len(races)
     before = replace(before.for_length(length), length=length, ignored=0.0, wobble=0.0)
     dice = np.random.default_rng(seed)
     by_race = [_lessons_of_race(race, dice) for race in races]

@@ -18,6 +18,8 @@ MAX_BYTES = 20 * 2**20
 MAX_ROWS = 200_000
 # Limit of columns. A 24-hour race on a track of 2 km has fewer.
 MAX_SPLITS = 200
+# A finish that is not as far is in kilometres or miles.
+MIN_LENGTH_M = 400.0
 # Twice the longest race on foot.
 MAX_LENGTH_M = 10_000_000.0
 # The cells of missing splits, in lower case.
@@ -131,6 +133,11 @@ def _distances(header: list[str]) -> Floats:
         raise ResultsError(
             f"The header has to have from 2 to {MAX_SPLITS} distances, "
             "the last one the finish."
+        )
+    if distances[-1] < MIN_LENGTH_M:
+        raise ResultsError(
+            f"The race is {distances[-1]:g} m long. The distances of the header have "
+            "to be in metres."
         )
     if distances[-1] > MAX_LENGTH_M:
         raise ResultsError(f"The race is longer than {MAX_LENGTH_M / 1000:,.0f} km.")
