@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from runners.api.v1 import api
-from runners.models import Runner, RunnerToken
 from runners.serving.process import Process
 from tests.api.capture import Capture
 from tests.api.conversation import capture_all
 from tests.api.documents import Document, file_content
 from tests.api.faults import Faulty
+from tests.factories.people import make_phone
 
 
 @pytest.fixture(scope="session")
@@ -39,8 +39,7 @@ def capture() -> Capture:
 
 @pytest.fixture
 def token(transactional_db: None) -> str:
-    runner = Runner.objects.create(code="bob", name="Bob")
-    return RunnerToken.objects.issue(runner, name="phone")[1]
+    return make_phone("bob")
 
 
 @pytest.fixture

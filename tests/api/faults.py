@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from runners import database
-from runners.positions import pipeline
+from runners.positions import tracks
 from runners.positions.privacy_rules import PrivacyRules
 from runners.serving.admission import Admission
 from runners.serving.process import Process
@@ -70,7 +70,7 @@ async def lagging(faulty: Faulty) -> Answer:
 
 async def runner_deleted(faulty: Faulty) -> Answer:
     # The token is still cached.
-    faulty.patch(pipeline, "read_rules", lambda pk: PrivacyRules(exists=False))
+    faulty.patch(tracks, "read_rules", lambda pk: PrivacyRules(exists=False))
     return await faulty.request(
         f"/intake/generic/{faulty.token}/", "POST", b'{"lat": 48, "lon": 2}'
     )

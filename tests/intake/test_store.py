@@ -16,20 +16,20 @@ from runners.intake import delivery, endpoint
 from runners.intake.app import Reading, Report
 from runners.intake.endpoint import intake
 from runners.intake.osmand import OSMAND
-from runners.models import Position, Runner, RunnerToken
+from runners.models import Position, Runner
 from runners.positions import recorder
 from runners.rights import token_cache
 from runners.serving.process import Process
 from runners.units.clock import now_ms
 from tests.asgi import exchange
+from tests.factories.people import make_phone
 
 POINT = b"lat=53.3566&lon=-6.3285&timestamp=1780210800"
 
 
 @pytest.fixture
 def token(transactional_db: None) -> str:
-    runner = Runner.objects.create(code="bob", name="Bob")
-    return RunnerToken.objects.issue(runner, name="phone")[1]
+    return make_phone("bob")
 
 
 async def send(
