@@ -39,7 +39,7 @@ from runners.units.earth import METRES_PER_DEGREE
 from tests.admin.test_races import form as race_form
 from tests.factories.people import signed_in
 from tests.factories.positions import make_position
-from tests.races.field import pass_mats
+from tests.races.field import make_entry, pass_mats
 
 pytestmark = pytest.mark.django_db
 
@@ -186,9 +186,7 @@ def test_splits_are_computed_again_if_that_failed_after_a_gunshot_was_set(
 def test_a_chip_given_to_somebody_else_takes_its_splits_along(
     office: Client, entry: Entry
 ) -> None:
-    ann = Entry.objects.create(
-        race=entry.race, runner=Runner.objects.create(code="ann", name="Ann"), bib="2"
-    )
+    ann = make_entry(entry.race, "ann", "2")
     chip = Chip.objects.create(race=entry.race, code="AB12345", entry=entry)
     pass_mats(entry.race, "AB12345", ("1 km", 20))
     assert Split.objects.get().entry == entry
@@ -345,13 +343,8 @@ def test_without_its_mat_a_split_is_the_phones_again(entry: Entry) -> None:
         entry=entry, checkpoint=checkpoint, time=phone_time, uncertainty=4
     )
     pass_mats(entry.race, "1", ("1 km", 20))
-    Chip.objects.create(
-        race=entry.race,
-        code="1",
-        entry=Entry.objects.create(
-            race=entry.race, runner=Runner.objects.create(code="a", name="A"), bib="2"
-        ),
-    )
+    other = make_entry(entry.race, "ann", "2")
+    Chip.objects.create(race=entry.race, code="1", entry=other)
     passings_reassign(race=entry.race)
     split = Split.objects.get(entry=entry)
     assert (split.time, split.uncertainty, split.by_mat) == (phone_time, 4, False)

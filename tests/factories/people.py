@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -90,9 +91,9 @@ def end_session(cookie: str) -> None:
 
 
 def make_follow(
-    user: User, runner: Runner, status: str = Follow.Status.ACCEPTED
+    user: User, runner: Runner, status: str = Follow.Status.ACCEPTED, **fields: Any
 ) -> Follow:
-    return Follow.objects.create(user=user, runner=runner, status=status)
+    return Follow.objects.create(user=user, runner=runner, status=status, **fields)
 
 
 def make_link(

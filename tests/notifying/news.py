@@ -10,7 +10,8 @@ from django.utils import timezone
 from runners.models import Checkpoint, Entry, Runner, Subscription
 from runners.models.news import KINDS, Kind
 from runners.notifying.notifier import Notifier
-from runners.notifying.subscribing import alerts_set
+from runners.notifying.sos import contact_add
+from runners.notifying.subscribing import address_confirm, alerts_set
 from runners.positions.storage import SplitChange, write_rows
 from runners.units.clock import milliseconds
 from tests.notifying.push import PushService
@@ -19,6 +20,13 @@ from tests.notifying.push import PushService
 def alert(subscription: Subscription, runner: Runner, *kinds: Kind) -> None:
     """Subscribe to news of a runner: to these kinds, or to all."""
     alerts_set(subscription=subscription, runners=[runner], kinds=kinds or KINDS)
+
+
+def mail_contact(runner: Runner, email: str, language: str = "en") -> None:
+    """Give a runner a contact who has agreed by mail."""
+    address_confirm(
+        recipient=contact_add(runner=runner, email=email, user=None, language=language)
+    )
 
 
 def passed(

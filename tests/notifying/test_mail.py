@@ -20,11 +20,11 @@ from runners.models import Delivery, Runner, Subscription
 from runners.models.news import Kind
 from runners.notifying import account_mails, mail_server
 from runners.notifying.notifier import MAX_FAILURES, Notifier
-from runners.notifying.sos import Call, contact_add, sos_store
+from runners.notifying.sos import Call, sos_store
 from runners.notifying.subscribing import address_add, address_confirm
 from runners.positions.fix import Fix
 from runners.units.clock import milliseconds
-from tests.notifying.news import NotifiedRace, alert
+from tests.notifying.news import NotifiedRace, alert, mail_contact
 from tests.notifying.push import Browser
 
 pytestmark = pytest.mark.django_db
@@ -142,10 +142,7 @@ def call_for_help(runner: Runner) -> None:
 def test_a_call_for_help_is_mailed_before_mails_about_accounts(
     notified: NotifiedRace, mailbox: type[Mailbox]
 ) -> None:
-    contact = contact_add(
-        runner=notified.entry.runner, email="mum@example.org", user=None, language="fr"
-    )
-    address_confirm(recipient=contact)
+    mail_contact(notified.entry.runner, "mum@example.org", "fr")
     mailbox.accepted.clear()
     wait_to_be_sent(notified.notifier, range(25))
     call_for_help(notified.entry.runner)
@@ -278,10 +275,7 @@ def test_each_subscription_has_its_language(
 def test_a_contact_is_notified_in_the_runners_language(
     notified: NotifiedRace, mailoutbox: list[EmailMessage]
 ) -> None:
-    contact = contact_add(
-        runner=notified.entry.runner, email="mum@example.org", user=None, language="fr"
-    )
-    address_confirm(recipient=contact)
+    mail_contact(notified.entry.runner, "mum@example.org", "fr")
     mailoutbox.clear()
     call_for_help(notified.entry.runner)
     notified.notifier.push_turn()

@@ -35,7 +35,7 @@ from runners.positions.retention import prune
 from runners.preferences.runner_settings import positions_erase, zone_add
 from tests.factories.races import make_bare_race
 from tests.notifying.calls import LAT, LNG, call, send_all
-from tests.notifying.news import alert
+from tests.notifying.news import alert, mail_contact
 from tests.notifying.push import Browser, PushService
 
 pytestmark = pytest.mark.django_db
@@ -53,11 +53,7 @@ def test_contacts_receive_the_position_and_followers_do_not(
     bob = entry.runner
     alices = service.browser("alice")
     alices.subscribe(alice)
-    address_confirm(
-        recipient=contact_add(
-            runner=bob, email="mum@example.org", user=None, language="en"
-        )
-    )
+    mail_contact(bob, "mum@example.org")
     contact_add(runner=bob, email="", user=alice, language="en")
     mailoutbox.clear()
     alert(subscription, bob, Kind.SOS)
@@ -132,9 +128,7 @@ def test_a_call_reaches_only_the_contacts_of_its_runner(
         (dave, "daves@example.org", erin),
     ):
         service.browser(user.username).subscribe(user)
-        address_confirm(
-            recipient=contact_add(runner=runner, email=email, user=None, language="en")
-        )
+        mail_contact(runner, email)
         contact_add(runner=runner, email="", user=user, language="en")
     mailoutbox.clear()
 

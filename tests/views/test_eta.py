@@ -13,7 +13,6 @@ from django.test import AsyncClient, Client
 from django.utils import timezone
 
 from runners.models import (
-    Follow,
     LatestPosition,
     Position,
     Race,
@@ -26,7 +25,7 @@ from runners.subscriptions import arrival_reads
 from runners.units.clock import milliseconds, now_ms
 from runners.views.anybody import _parts_and_headers
 from runners.views.races.eta import _parsed
-from tests.factories.people import make_link
+from tests.factories.people import make_follow, make_link
 from tests.races.field import LENGTH_M, METRES_PER_DEGREE, make_entry, make_race
 from tests.views import before_django
 from tests.waiting import eventually
@@ -156,12 +155,7 @@ def test_only_visible_runners_are_returned(
     bob = make_entry(race, "bob", "7", pace=0.3, visibility=Visibility.FOLLOWERS)
     make_entry(race, "eve", "8", pace=0.3, visibility=Visibility.PRIVATE)
     Runner.objects.create(code="alien", name="Alien")
-    Follow.objects.create(
-        user=alice,
-        runner=bob.runner,
-        status=Follow.Status.ACCEPTED,
-        shown_from=race.start,
-    )
+    make_follow(alice, bob.runner, shown_from=race.start)
     every = "&runners=bob,eve,alien,nobody,a b"
     answer = get_eta(alice_client, 9_000, every)
     assert codes(answer) == ["bob"]

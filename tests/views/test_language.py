@@ -11,9 +11,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from runners.models import Follow, Runner, RunnerToken
+from runners.models import Runner, RunnerToken
 from runners.views.races import listing
-from tests.factories.people import make_link
+from tests.factories.people import make_follow, make_link, make_user
 from tests.races.field import make_entry, make_race
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -67,9 +67,7 @@ def paths(client: Client, alice: User) -> list[str]:
     ann = make_entry(race, "ann", "1", pace=0.3, category="W", visibility="public")
     ann.runner.account = alice
     ann.runner.save()
-    Follow.objects.create(
-        user=User.objects.create(username="bob"), runner=ann.runner, status="pending"
-    )
+    make_follow(make_user("bob"), ann.runner, "pending")
     token, _ = RunnerToken.objects.issue(ann.runner, name="OwnTracks")
     _, link = make_link(ann.runner, label="Bob", pin="1234")
     return [

@@ -25,7 +25,7 @@ from runners.models import (
 from runners.races.race_data import Ground, rows_of
 from runners.races.standings import Row
 from runners.views.races import listing
-from tests.factories.people import make_link
+from tests.factories.people import make_follow, make_link
 from tests.races.field import make_entry, make_field, make_race
 
 # The view reads in separate threads, which see committed rows only.
@@ -170,12 +170,7 @@ def test_hidden_runners_are_omitted_and_counted(
     bob = make_entry(race, "bob", "1", pace=0.25, visibility=Visibility.FOLLOWERS)
     make_entry(race, "cleo", "2", pace=0.3)
     make_entry(race, "eve", "3", pace=0.35, visibility=Visibility.PRIVATE)
-    Follow.objects.create(
-        user=alice,
-        runner=bob.runner,
-        status=Follow.Status.ACCEPTED,
-        shown_from=race.start,
-    )
+    make_follow(alice, bob.runner, shown_from=race.start)
     answer = get_standings(client)
     assert ranks(answer) == [("cleo", 1)]
     assert answer.json()["hidden"] == 2
@@ -260,9 +255,7 @@ def test_a_blocked_user_does_not_find_the_runner(
     client: Client, charlie: User, charlie_client: Client
 ) -> None:
     entry = make_entry(make_race(), "bob", "1", pace=0.2, visibility=Visibility.PUBLIC)
-    Follow.objects.create(
-        user=charlie, runner=entry.runner, status=Follow.Status.BLOCKED
-    )
+    make_follow(charlie, entry.runner, Follow.Status.BLOCKED)
     assert ranks(get_standings(charlie_client)) == []
     assert ranks(get_standings(client)) == [("bob", 1)]
 

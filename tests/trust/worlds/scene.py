@@ -198,9 +198,7 @@ def _follow(scene: Scene) -> None:
         if code != "ann":
             make_follow(scene.users["ann"], runner, Follow.Status.PENDING)
             make_follow(scene.users["max"], runner, Follow.Status.BLOCKED)
-        fan = make_follow(scene.users["fan"], runner)
-        fan.shown_from = scene.start - HOUR
-        fan.save()
+        make_follow(scene.users["fan"], runner, shown_from=scene.start - HOUR)
     for number, name in enumerate((*VIEWERS[:3], "fan"), 1):
         browser = Browser(f"https://push.example/{name}")
         browser.key = ec.derive_private_key(number, ec.SECP256R1())
