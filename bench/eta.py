@@ -10,6 +10,9 @@ kept open as by the proxy of deploy/nginx. Latencies count from the time when a 
 is due, so that a server that falls behind cannot hide it. Prints p50 and p99 in ms, the
 CPU time of the server per second (`cores`; `cores_idle` before anybody asks) and per
 request, and the responses that were no answer.
+
+Before that, one request at a time has 20 runners: first without kept predictions
+(`ms_20_cold`), then with them (`ms_20_kept`). Prints the median CPU time of the server.
 """
 
 from __future__ import annotations
@@ -22,15 +25,20 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Any
 from urllib.parse import urlencode
+from urllib.request import urlopen
 
 from bench.process import cpu_seconds
 from tests.factories import people  # noqa: F401 sets Django up for the next import
 from tests.races.field import make_entry, make_race
 from tests.servers import Server
 
+# The runners of one request, and the pause before it: what a race shows is kept for a
+# second.
+AT_ONCE = 20
+PAUSE_S = 1.1
 # When a page asks again, as in static/js/arrivals.js.
 EVERY_S = 20.0
 LONGEST_S = 180.0
@@ -156,6 +164,24 @@ class Crowd:
         return head.split()[1], body
 
 
+def ask_for_many(server: Server) -> dict[str, float]:
+    """Return the CPU time of an answer with many runners, in ms: first, and again."""
+    spent: dict[str, list[float]] = {"cold": [], "kept": []}
+    for first in range(0, RUNNERS, AT_ONCE):
+        codes = ",".join(f"r{n}" for n in range(first, first + AT_ONCE))
+        url = f"{server.url}/races/ten/eta.json?at=9500&runners={codes}"
+        for of in spent.values():
+            time.sleep(PAUSE_S)
+            before = cpu_seconds(server.pid)
+            with urlopen(url) as answer:  # noqa: S310
+                assert len(json.load(answer)["runners"]) == AT_ONCE
+            of.append(cpu_seconds(server.pid) - before)
+    return {
+        f"ms_{AT_ONCE}_{name}": round(1000 * median(of), 1)
+        for name, of in spent.items()
+    }
+
+
 def wait_of(answer: dict[str, Any]) -> float:
     """Return after how many seconds a page asks again."""
     return min(_wait(runner, answer["time"]) for runner in answer["runners"])
@@ -189,6 +215,7 @@ def main() -> None:
         idle = cpu_seconds(server.pid)
         time.sleep(IDLE_S)
         idle = (cpu_seconds(server.pid) - idle) / IDLE_S
+        many = ask_for_many(server)
         crowd = Crowd(server.port, paths, options.every)
         asyncio.run(crowd.run(EVERY_S))
         before, begin = cpu_seconds(server.pid), time.perf_counter()
@@ -206,6 +233,7 @@ def main() -> None:
         "cores_idle": round(idle, 3),
         "ms_per_request": round(1000 * spent / len(found), 3),
         "failed": dict(failed),
+        **many,
     }
     print(json.dumps(result))
 
