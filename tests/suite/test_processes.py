@@ -108,6 +108,7 @@ def test_programs_of_a_killed_test_process_are_killed() -> None:
     code = (
         "import time; from tests.processes import Leashed\n"
         "Leashed(['sh', '-c', 'sleep 3600 & wait'])\n"
+        "print('started', flush=True)\n"
         "time.sleep(3600)"
     )
     mark = str(uuid.uuid4())
@@ -115,7 +116,10 @@ def test_programs_of_a_killed_test_process_are_killed() -> None:
         [sys.executable, "-c", code],
         cwd=ROOT,
         env=os.environ | {MARK: mark},
+        stdout=subprocess.PIPE,
     ) as test:
+        assert test.stdout is not None
+        assert test.stdout.readline() == b"started\n"
         wait_until(lambda: any(name.startswith("sleep") for _, name in marked(mark)))
         test.send_signal(signal.SIGKILL)
 
