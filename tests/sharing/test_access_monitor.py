@@ -20,6 +20,7 @@ from runners.positions.track import Publisher
 from runners.preferences.runner_settings import sharing_pause, visibility_set
 from runners.races import predictions
 from runners.rights.access import Viewer
+from runners.rights.token_lookup import find_token
 from runners.serving.process import Process
 from runners.subscriptions import access_monitor
 from runners.subscriptions.access_monitor import AccessMonitor, Changes
@@ -179,6 +180,14 @@ async def test_predictions_from_positions_that_are_erased_late_are_discarded(
     monkeypatch.setattr(access_monitor, "forget_hidden", forget)
     await monitor._erase(1)
     assert predictions._kept == {}
+
+
+@pytest.mark.django_db
+def test_the_use_of_a_token_is_no_change_of_rights() -> None:
+    token = make_token(make_runner("bob"))
+    changes = RightsChange.objects.count()
+    assert find_token(token) is not None
+    assert RightsChange.objects.count() == changes
 
 
 def test_a_pause_applies_to_a_phone_on_a_process_without_sockets() -> None:
