@@ -147,6 +147,8 @@ class Audience:
         pending = [each for each in self._pending.items() if each[0] in self.introduced]
         for runner, row in [*rows.items(), *pending]:
             member.queue_row(runner, row)
+        # The next frame may have newer rows of the same runners.
+        member.flush()
 
     def forget(self, runner: int) -> None:
         """Discard queued positions of a runner removed from the topic."""

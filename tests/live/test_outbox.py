@@ -306,6 +306,29 @@ async def test_positions_that_are_queued_for_a_tick_are_sent_at_a_different_one(
     assert not members.audiences
 
 
+async def test_a_faster_tick_loses_no_position_that_waited_for_a_slow_one(
+    hub: Hub,
+) -> None:
+    writers = RecordingWriter(), RecordingWriter()
+    other, member = (TypedOutbox(writer, hub) for writer in writers)
+    members = Members(hub, None, {})
+    members.items = {7: cast(Item, {}), 8: cast(Item, {})}
+    other.tick, member.tick = 10, 10_000
+    fast, slow = members.add(other), members.add(member)
+    for audience in (fast, slow):
+        assert audience.joining is not None
+        await audience.joining
+    slow.receive(position(7, 1))
+    # A frame of the other audience is due when the member joins it.
+    fast.receive(position(8, 1))
+    member.tick = 10
+    await members.change_tick(member)
+    fast.receive(position(7, 2))
+    await eventually(lambda: len(writers[1].messages) == 2)
+    rows = [row[:2] for frame in writers[1].messages for row in frame["fixes"]]
+    assert rows == [["7", 1], ["8", 1], ["7", 2]]
+
+
 async def test_backfill_of_a_member_is_not_sent_after_a_newer_shared_position(
     hub: Hub,
 ) -> None:
