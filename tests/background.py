@@ -25,7 +25,7 @@ async def in_background(
         for task in tasks:
             task.cancel()
         for end in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(end, Exception):
+            if end is not None and not isinstance(end, asyncio.CancelledError):
                 raise end
 
 
@@ -43,6 +43,8 @@ async def served(application: Any, keep_alive_s: int = 5) -> AsyncIterator[Any]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve([listener]))
-        yield listener.getsockname()
-        server.should_exit = True
-        await task
+        try:
+            yield listener.getsockname()
+        finally:
+            server.should_exit = True
+            await task

@@ -126,7 +126,9 @@ async def connected(
     transport.written = b""
     protocol = transport.protocol
     assert isinstance(protocol, FrameProtocol)
-    yield protocol, transport, messages
-    messages.may_read.set()
-    protocol.connection_lost(None)
-    await within(asyncio.gather(*state.tasks))
+    try:
+        yield protocol, transport, messages
+    finally:
+        messages.may_read.set()
+        protocol.connection_lost(None)
+        await within(asyncio.gather(*state.tasks))
