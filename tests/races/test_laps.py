@@ -16,6 +16,7 @@ from tests.races.bob import (
     METRES_PER_DEGREE_NORTH,
     OUT_AND_BACK,
     along,
+    course,
     every_ten_minutes,
     follow,
     guide,
@@ -152,6 +153,15 @@ def test_a_runner_who_is_near_the_start_at_each_fix_loses_no_lap(pace: float) ->
 
     ran = pace * ((fixes[-1].t - GUN) / 1000 - 50)
     assert seen[-1].progress == pytest.approx(ran, abs=30)
+
+
+def test_a_course_that_leaves_a_track_after_one_lap_is_followed() -> None:
+    line = course((0, 0), (100, 0), (100, 100), (0, 100), (0, 0), (-10_000, 0))
+    fixes = along(line, *((s, max(3 * s - 30, 0)) for s in range(-600, 3_600, 600)))
+    state, seen = follow(guide(line, 5_000), [*fixes, *along(line, (3_600, 10_400))])
+
+    assert state.status == "finished"
+    assert [passing.mark for passing in splits(seen)] == [0, 1, 99]
 
 
 @pytest.mark.parametrize("late", [300, 600])

@@ -26,8 +26,6 @@ SPELL_M = 35.0
 OUTLIER_SHARE = 0.002
 # Fixes within this many standard deviations of the waiting place are averaged.
 NEAR_SIGMAS = 3.0
-# Beyond the end of a lap, where its places are searched.
-LAP_END_M = 50.0
 
 
 class Waiting:
@@ -74,7 +72,8 @@ class Waiting:
             gap = metres_between(around.lat, around.lng, here.lat, here.lng)
             moved = _density(gap * gap, noise + around.sigma**2, 2)
             waits += MOVED_SHARE * (moved - waits)
-        high = self._start + min(self._lap + LAP_END_M, reach)
+        # The course may go on elsewhere after a lap.
+        high = self._start + reach
         places = self._line.near(now.spot, noise, 1e9, self._start, high)
         beside = min((place.beside for place in places), default=math.inf)
         runs = _density(beside * beside, noise, 1) / self._lap
