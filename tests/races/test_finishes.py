@@ -294,3 +294,14 @@ def test_the_errors_of_a_slow_phone_at_the_finish_do_not_hide_it() -> None:
     state, _ = follow(guide(line), slow_phone(line, *run, *stands))
 
     assert state.status == "finished"
+
+
+@pytest.mark.parametrize("every", [1, 15])
+def test_a_false_fix_before_a_silence_does_not_hide_a_fast_finish(every: int) -> None:
+    run = running(STRAIGHT, 0, 3_001, step=every)
+    false = at(3_000 + every, 3 * (3_000 + every) - 15, 60)
+    # The last kilometre at 3.4 m/s.
+    stands = [at(3_300 + 60 * n, 10_005) for n in range(4)]
+    state, _ = follow(guide(STRAIGHT), [*run, false, *stands])
+
+    assert state.status == "finished"

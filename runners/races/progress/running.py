@@ -114,7 +114,7 @@ class Running:
         along = None if best.misfits or crosses else best.distance
         sure = len(hypotheses) == 1 or self._is_sure(hypotheses)
         if best.distance > self._finish - FINISH_AREA_M and (
-            state.fast or _was_elsewhere(state, now.here, seconds)
+            state.fast or _was_elsewhere(state, now.here, seconds, certain)
         ):
             note_arrival(state, best, certain, usual)
         note_speed(state, now.here, along, certain, pace, self._top_speed, sure)
@@ -358,12 +358,17 @@ def _note_stay(state: State, here: Here, certain: Node) -> None:
         state.stays = here
 
 
-def _was_elsewhere(state: State, here: Here, seconds: float) -> bool:
+def _was_elsewhere(state: State, here: Here, seconds: float, certain: Node) -> bool:
     """Return whether the last fix of a slow phone did not match the course, and the
     runner has moved since.
     """
     elsewhere = state.elsewhere
-    return elsewhere is not None and seconds > LONG_S and not _is_near(here, elsewhere)
+    return (
+        elsewhere is not None
+        and elsewhere.t - certain.t > LONG_S * 1000
+        and seconds > LONG_S
+        and not _is_near(here, elsewhere)
+    )
 
 
 def _is_near(one: Here, other: Here, metres: float = RETURN_M) -> bool:
