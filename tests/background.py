@@ -25,7 +25,8 @@ async def in_background(
         for task in tasks:
             task.cancel()
         for end in await asyncio.gather(*tasks, return_exceptions=True):
-            if end is not None and not isinstance(end, asyncio.CancelledError):
+            cancelled = isinstance(end, asyncio.CancelledError)
+            if isinstance(end, BaseException) and not cancelled:
                 raise end
 
 
