@@ -23,7 +23,7 @@ def alert(subscription: Subscription, runner: Runner, *kinds: Kind) -> None:
 
 
 def mail_contact(runner: Runner, email: str, language: str = "en") -> None:
-    """Give a runner a contact who has agreed by mail."""
+    """Add a contact by email address, and confirm the address."""
     address_confirm(
         recipient=contact_add(runner=runner, email=email, user=None, language=language)
     )
