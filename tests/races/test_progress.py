@@ -211,6 +211,17 @@ def test_fixes_beside_the_course_of_a_slow_phone_do_not_stop_the_progress() -> N
     assert seen[-1].progress == pytest.approx(3.0 * 1_440, abs=300)
 
 
+def test_who_comes_back_past_a_wrong_turn_with_a_slow_phone_is_on_the_way_back() -> (
+    None
+):
+    line = course((0, 0), (6_000, 0), (0, 0))
+    run = [at(s, 3.0 * s, accuracy=5.0) for s in range(600, 1_201, 600)]
+    aside, back = at(1_800, 5_000, 116, accuracy=5.0), at(2_400, 5_050, accuracy=5.0)
+    _, seen = follow(guide(line), [*run, aside, back])
+
+    assert seen[-1].progress == pytest.approx(6_950, abs=30)
+
+
 def test_two_fixes_of_a_slow_phone_that_do_not_fit_make_the_progress_vague() -> None:
     line = course((0, 0), (6_000, 0), (6_000, 300), (0, 300))
     run = [at(s, 4.0 * s, accuracy=5.0) for s in range(120, 1_201, 120)]

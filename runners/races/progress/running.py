@@ -190,7 +190,11 @@ class Running:
         Waiting at a place that was out of reach does not bring it into reach.
         """
         until, elsewhere = now.t, state.elsewhere
-        if elsewhere is not None and _is_near(now.here, elsewhere):
+        if (
+            elsewhere is not None
+            and _is_near(now.here, elsewhere)
+            and (now.t - state.at <= LONG_S * 1000 or self._is_at_finish(elsewhere))
+        ):
             until = elsewhere.t
         since = max((until - certain.t) / 1000, 1.0)
         reach = top_average(pace, since, self._top_speed) * since
@@ -203,6 +207,10 @@ class Running:
             places = [h.distance for h in state.hypotheses if not h.misfits]
             farthest = max(farthest, max(places, default=0.0) + ran)
         return farthest + 2 * now.slack
+
+    def _is_at_finish(self, here: Here) -> bool:
+        gap = metres_between(here.lat, here.lng, *self._finish_place)
+        return gap <= FINISH_AREA_M
 
     def _matched(
         self,
