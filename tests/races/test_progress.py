@@ -211,6 +211,13 @@ def test_fixes_beside_the_course_of_a_slow_phone_do_not_stop_the_progress() -> N
     assert seen[-1].progress == pytest.approx(3.0 * 1_440, abs=300)
 
 
+def test_a_slow_phone_beside_the_course_is_shown_near_it() -> None:
+    run = [at(s, 3.0 * s, accuracy=5.0) for s in range(600, 1_801, 600)]
+    _, seen = follow(guide(STRAIGHT), [*run, at(2_400, 6_500, 100, accuracy=5.0)])
+
+    assert seen[-1].progress == pytest.approx(6_500, abs=150)
+
+
 def test_who_comes_back_past_a_wrong_turn_with_a_slow_phone_is_on_the_way_back() -> (
     None
 ):

@@ -43,6 +43,8 @@ JUMP_LOG_COST = 3.0
 # The length of the course that a runner may have cut. It falls to a tenth over CUT_S.
 CUT_M = 1_000.0
 CUT_S = 600.0
+# Runners who are astray are probably within this distance of the course.
+ASTRAY_M = 300.0
 # After a silence of this time all places within reach are searched.
 SILENCE_S = 60.0
 # Larger windows are searched with bounding circles first.
@@ -111,6 +113,8 @@ class Mixture:
             if branches and min(b.cost for b in branches) < hypothesis.cost + FIT_COST:
                 fits = True
             else:
+                if nearest > BESIDE_SIGMAS * now.sigma and seconds > SILENCE_S:
+                    motion = self._beside(motion, now)
                 found.append(_coasting(hypothesis, motion, seconds, misfit))
         if not fits:
             parent = min([h for h in found if h.misfits] or found, key=_cost)
@@ -124,6 +128,21 @@ class Mixture:
         beside = min([beside, *(place.beside for place in places)])
         found += _jumps(parent, places, now, seconds, usual)
         return pruned(found), beside
+
+    def _beside(self, motion: Motion, now: Observation) -> Motion:
+        """Return the motion of a runner beside the course.
+
+        They are probably as near to a place along the course as they are beside it.
+        """
+        distance, _, variance, _, _ = motion
+        tail = 3 * math.sqrt(variance)
+        low, high = distance - tail, distance + tail
+        near = self._line.near(now.spot, now.noise, ASTRAY_M, low, high)
+        if not near or distance > self._finish:
+            # Behind the finish they have left the course.
+            return motion
+        place = min(near, key=lambda place: place.beside)
+        return _corrected(motion, place.distance - distance, place.beside**2)
 
     def _near(
         self, now: Observation, noise: float, low: float, high: float
@@ -253,17 +272,26 @@ def _observed(
         times = (ahead * ahead / DOUBT_SQUARE - noise) / variance
         variance, covariance = times * variance, times * covariance
         speed_variance *= times
+        motion = distance, speed, variance, covariance, speed_variance
+    posterior = _corrected(motion, ahead, noise)
+    if not (place.inside or silent):
+        # The end of a segment is the place.
+        posterior = (place.distance, *posterior[1:])
+    return hypothesis.with_motion(posterior, hypothesis.cost + cost, 0.0)
+
+
+def _corrected(motion: Motion, ahead: float, noise: float) -> Motion:
+    """Return the motion after an observation so far ahead, of a variance `noise`."""
+    distance, speed, variance, covariance, speed_variance = motion
     total = variance + noise
-    gain = variance / total if place.inside or silent else 1.0
     along = covariance / total
-    posterior = (
-        distance + gain * ahead,
+    return (
+        distance + variance / total * ahead,
         max(speed + along * ahead, -3.0),
         noise / total * variance,
         noise / total * covariance,
         speed_variance - along * covariance,
     )
-    return hypothesis.with_motion(posterior, hypothesis.cost + cost, 0.0)
 
 
 def _cost(hypothesis: Hypothesis) -> float:
