@@ -229,6 +229,14 @@ def test_who_comes_back_past_a_wrong_turn_with_a_slow_phone_is_on_the_way_back()
     assert seen[-1].progress == pytest.approx(6_950, abs=30)
 
 
+def test_an_error_of_a_slow_phone_does_not_decide_between_two_legs() -> None:
+    line = course((0, 0), (6_000, 0), (6_000, 10), (0, 10))
+    run = [at(s, 3.0 * s, accuracy=5.0) for s in range(600, 1_801, 600)]
+    _, seen = follow(guide(line), [*run, at(2_220, 5_400, -25, accuracy=5.0)])
+
+    assert seen[-1].progress == pytest.approx(6_610, abs=30)
+
+
 def test_two_fixes_of_a_slow_phone_that_do_not_fit_make_the_progress_vague() -> None:
     line = course((0, 0), (6_000, 0), (6_000, 300), (0, 300))
     run = [at(s, 4.0 * s, accuracy=5.0) for s in range(120, 1_201, 120)]

@@ -256,7 +256,8 @@ def _observed(
         ahead *= (variance + noise) / variance
     square = ahead * ahead / (variance + noise)
     if silent:
-        cost = surprise(ahead, variance + noise, seconds, usual) + place.cost
+        cost = surprise(ahead, variance + noise, seconds, usual)
+        cost += 8 * math.log1p(place.cost / 8)
         if hypothesis.misfits > LOST_S:
             far = abs(place.distance - hypothesis.origin) > REJOIN_NEAR_M
             cost += hypothesis.cost + (REJOIN_FAR_COST if far else REJOIN_COST)
