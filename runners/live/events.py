@@ -63,6 +63,13 @@ class FixHeld(NamedTuple):
     state: dict[str, Any]
 
 
+class StateCorrected(NamedTuple):
+    """Late fixes changed a runner's race state; other processes continue from it."""
+
+    runner: int
+    state: dict[str, Any]
+
+
 class SplitPassed(NamedTuple):
     """A runner passed a checkpoint of a race (a slug); `uncertainty` is in seconds.
 
@@ -114,6 +121,7 @@ RunnerEvent = (
     PositionAccepted
     | LateFixes
     | FixHeld
+    | StateCorrected
     | SplitPassed
     | StatusChanged
     | PhoneChanged
@@ -159,7 +167,8 @@ LayerEvent = RunnerEvent | Probe | EventsLost
 _LAYER_EVENTS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
-        *(PositionAccepted, LateFixes, FixHeld, SplitPassed, StatusChanged),
+        *(PositionAccepted, LateFixes, FixHeld, StateCorrected),
+        *(SplitPassed, StatusChanged),
         *(PhoneChanged, Cheered, Probe, EventsLost),
     )
 }

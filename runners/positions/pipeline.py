@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from runners import database
-from runners.live.events import RunnerEvent, WireId
+from runners.live.events import RunnerEvent, StateCorrected, WireId
 from runners.live.hub import Hub
 from runners.positions.fix import Fix
 from runners.positions.phone_activity import PhoneActivityLog
@@ -27,7 +28,7 @@ from runners.positions.privacy_rules import PrivacyRules
 from runners.positions.recompute import recompute
 from runners.positions.recorder import Recorder, RecorderFull
 from runners.positions.running import Running
-from runners.positions.storage import Change, Row
+from runners.positions.storage import Change, Row, StateChange
 from runners.positions.track import Publisher, Track, changes_of, rows_of
 from runners.positions.tracks import Tracks
 from runners.positions.validation import FixError, check_fix
@@ -334,13 +335,22 @@ class Pipeline:
         for fix in meanwhile or ():
             if fix.t > state.t:
                 state, _ = running.engagement.guide.advance(state, fix)
+        events: list[RunnerEvent] = []
+        stored = _done()
         if state.t >= running.state.t:
             running.state = state
-        events = running.events(
+            # For the next fix, of any process and after a restart.
+            carried = running.carried()
+            encoded = msgspec.json.encode(carried).decode()
+            change = StateChange(runner.pk, state.t, encoded)
+            stored = self.recorder.record((), [change])
+            events.append(StateCorrected(runner.pk, carried))
+        events += running.events(
             *(runner.pk, runner.code, before, running.state, recomputed.splits),
             corrected=True,
         )
-        await self._emit(list(events))
+        await self._emit(events)
+        await stored
 
     async def close(self) -> None:
         """Stop. The recorder still stores the queued fixes."""

@@ -72,10 +72,13 @@ class Running:
             }
         return self._carried
 
-    def adopt(self, carried: dict[str, Any]) -> None:
-        """Continue from the state of a different process, unless it is older."""
+    def adopt(self, carried: dict[str, Any], *, corrects: bool = False) -> None:
+        """Continue from the state of a different process, unless it is older.
+
+        One that `corrects` replaces the state after the same fix.
+        """
         # Most are this process's own, and parsing one takes longer than most of a fix.
-        if carried["state"].get("t", 0) <= self.state.t:
+        if carried["state"].get("t", 0) < self.state.t + (not corrects):
             return
         if state := _matching_state(carried, self.engagement):
             self.state = state

@@ -141,7 +141,21 @@ class ConfirmedFix(NamedTuple):
         ).update(held=False, progress=self.progress)
 
 
-Change = SplitChange | StatusChange | ConfirmedFix
+class StateChange(NamedTuple):
+    """The state (as JSON) of a runner in a race after a fix, whose time is in ms."""
+
+    runner: int
+    t: int
+    state: str
+
+    def write(self) -> None:
+        """Replace the stored state, unless a newer fix is stored."""
+        LatestPosition.objects.filter(
+            pk=self.runner, recorded_at__lte=moment_of(self.t)
+        ).update(race_state=orjson.loads(self.state))
+
+
+Change = SplitChange | StatusChange | ConfirmedFix | StateChange
 
 
 def write_rows(rows: Sequence[Row], changes: Sequence[Change] = ()) -> Sequence[Row]:
@@ -187,7 +201,9 @@ def _write(rows: Sequence[Row], changes: Sequence[Change]) -> None:
     # so that two processes never deadlock.
     latest = [newest[pk] for pk in sorted(newest)]
     results = {
-        change.entry for change in changes if not isinstance(change, ConfirmedFix)
+        change.entry
+        for change in changes
+        if isinstance(change, SplitChange | StatusChange)
     }
     with transaction.atomic():
         if results:

@@ -18,6 +18,7 @@ from runners.live.events import (
     PhoneChanged,
     PositionAccepted,
     RunnerEvent,
+    StateCorrected,
     WireId,
 )
 from runners.positions.fix import Fix
@@ -90,10 +91,11 @@ class Track:
         event = frames.event
         if type(event) is PositionAccepted:
             self.latest = max(self.latest, event.t)
-        elif type(event) is not FixHeld:
+        elif type(event) is not FixHeld and type(event) is not StateCorrected:
             return
         if self.running is not None and event.state:
-            self.running.adopt(event.state)
+            corrects = type(event) is StateCorrected
+            self.running.adopt(event.state, corrects=corrects)
 
     @property
     def newest(self) -> int:

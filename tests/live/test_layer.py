@@ -20,6 +20,7 @@ from runners.live.events import (
     PositionAccepted,
     Probe,
     SplitPassed,
+    StateCorrected,
     StatusChanged,
 )
 from runners.live.layer import REDIS_TIMEOUT_S, LocalLayer, RedisLayer, redis_timeout
@@ -124,6 +125,7 @@ async def test_group_send_many_from_concurrent_senders_loses_nothing(
         ),
         LateFixes(7, "bob", [cast(Any, [T, 48.0, 2.0])]),
         FixHeld(7, {"a": [1]}),
+        StateCorrected(7, {"a": [1]}),
         SplitPassed(7, "bob", "half", 1, T, 5.0, T, 0.5, 1, corrected=True, only=None),
         StatusChanged(7, "bob", "started", T),
         PhoneChanged(7, "bob", 4.0, None, T),

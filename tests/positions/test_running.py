@@ -18,7 +18,8 @@ from runners.positions import pipeline as pipeline_module
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline
 from runners.positions.recompute import recompute
-from runners.positions.track import Publisher
+from runners.positions.running import Running
+from runners.positions.track import Publisher, Track
 from runners.races.entries import entry_mark, splits_set
 from runners.snapshots.items import runner_items
 from runners.units.clock import now_ms
@@ -215,8 +216,18 @@ async def test_fixes_that_arrive_during_a_recompute_keep_its_result(
     await pipeline.accept(bob, late, source="websocket")
     await eventually(is_recomputed.is_set)
     await run(pipeline, bob, entry, 210, 220)
+    here = pipeline.tracks._tracks[bob.pk].running
+    assert here is not None
+    # The same runner in a different process.
+    there = Track()
+    there.running = other = Running(here.engagement, here.state)
+    await pipeline.hub.subscribe([bob.pk], there)
     may_return.set()
     await recomputed(pipeline, bob)
+    await eventually(lambda: other.state == here.state)
+    pipeline.hub.unsubscribe([bob.pk], there)
+    # A restart continues from the result too.
+    pipeline.tracks._tracks.clear()
     await run(pipeline, bob, entry, *range(230, 521, 10))
     gun = entry.race.start
     await entry.arefresh_from_db()

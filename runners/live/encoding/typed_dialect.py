@@ -36,6 +36,7 @@ from runners.live.events import (
     RaceChanged,
     RunnerChanged,
     SplitPassed,
+    StateCorrected,
     StatusChanged,
 )
 from runners.live.websocket_framing import text_frame
@@ -87,7 +88,7 @@ def _late(event: LateFixes) -> bytes:
     return message_frame(Late(event.code, fixes)) if fixes else b""
 
 
-def _held(event: FixHeld) -> bytes:
+def _nothing(event: FixHeld | StateCorrected) -> bytes:
     return b""
 
 
@@ -135,7 +136,8 @@ def _race(event: RaceChanged) -> bytes:
 _ENCODERS: dict[type[Event], Callable[[Any], bytes]] = {
     PositionAccepted: _position,
     LateFixes: _late,
-    FixHeld: _held,
+    FixHeld: _nothing,
+    StateCorrected: _nothing,
     SplitPassed: _split,
     StatusChanged: _status,
     PhoneChanged: _phone,
