@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from runners.races.line import Line, Place
 from runners.races.progress.motion import Motion, Pace, moved, surprise
-from runners.races.progress.observation import Observation
+from runners.races.progress.observation import MAX_OFF_COURSE_M, Observation
 from runners.races.progress.state import Hypothesis
 
 # GPS errors persist. Fixes within LASTING_S are one observation of the place, and fixes
@@ -78,7 +78,7 @@ class Mixture:
         found = []
         high = self._start + reach
         mean, spread = self._start + usual * seconds, 0.5 * usual * seconds + 30
-        for place in self._near(now, now.noise, self._start, high):
+        for place in _on_course(self._near(now, now.noise, self._start, high), now):
             off = (place.distance - mean) / spread
             cost = place.cost + 8 * math.log1p(off * off / 8)
             found.append(_born(place, now.t, cost, now.noise, usual))
@@ -126,7 +126,7 @@ class Mixture:
             return pruned(found), beside
         places = self._near(now, now.noise, *reach)
         beside = min([beside, *(place.beside for place in places)])
-        found += _jumps(parent, places, now, seconds, usual)
+        found += _jumps(parent, _on_course(places, now), now, seconds, usual)
         return pruned(found), beside
 
     def _beside(self, motion: Motion, now: Observation) -> Motion:
@@ -147,7 +147,7 @@ class Mixture:
     def _near(
         self, now: Observation, noise: float, low: float, high: float
     ) -> list[Place]:
-        return self._line.near(now.spot, noise, now.limit, low, high)
+        return self._line.near(now.spot, noise, MAX_OFF_COURSE_M, low, high)
 
     def _branches(
         self,
@@ -183,9 +183,12 @@ class Mixture:
             _observed(
                 hypothesis, motion, place, now.t, noise, silent, seconds, usual, ends
             )
-            for place in places
-            if place.beside <= now.limit
+            for place in _on_course(places, now)
         ], nearest
+
+
+def _on_course(places: Iterable[Place], now: Observation) -> list[Place]:
+    return [place for place in places if place.beside <= now.limit]
 
 
 def _jumps(
