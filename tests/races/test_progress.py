@@ -125,6 +125,33 @@ def test_a_runner_who_leaves_the_course_does_not_look_like_a_noisy_phone() -> No
     assert state.status == "off_course"
 
 
+def test_a_long_error_beside_the_course_is_not_off_course() -> None:
+    bobs = guide(STRAIGHT)
+    state, _ = follow(bobs, along(STRAIGHT, *((s, 3.0 * s) for s in range(0, 330, 30))))
+
+    for second in range(330, 510, 30):
+        state, (seen,) = follow(bobs, [at(second, 3 * second, 60)], state)
+
+        assert state.status == "started"
+        # The runner goes on meanwhile.
+        assert seen.progress == pytest.approx(3 * second, abs=40)
+
+    # Errors do not last this long.
+    beside = [at(second, 3 * second, 60) for second in range(510, 900, 30)]
+    state, _ = follow(bobs, beside, state)
+    assert state.status == "off_course"
+
+
+def test_a_sudden_jump_counts_as_an_error_unless_the_distance_grows() -> None:
+    bobs = guide(STRAIGHT)
+    state, _ = follow(bobs, running(STRAIGHT, 0, 100))
+    state, _ = follow(bobs, [at(100 + s, 300, 95) for s in range(1, 30)], state)
+    assert state.status == "started"
+
+    state, _ = follow(bobs, [at(130 + s, 300, 95 + 3 * s) for s in range(20)], state)
+    assert state.status == "off_course"
+
+
 def test_two_fixes_beside_the_course_are_not_off_course() -> None:
     bobs = guide(STRAIGHT)
     state, _ = follow(bobs, running(STRAIGHT, 0, 100))

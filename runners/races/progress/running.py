@@ -107,7 +107,7 @@ class Running:
         )
         _note_stay(state, now.here, certain)
         hypotheses = prefer_finish(hypotheses, now, state, self._finish)
-        note_beside(state, now, beside, 1.5 * usual * seconds)
+        note_beside(state, now, beside, usual)
         state.at, state.hypotheses = now.t, tuple(hypotheses)
         best = hypotheses[0]
         crosses = state.status == "off_course" and _crosses(best, certain)

@@ -165,9 +165,8 @@ class State:
     unsure: int = 0
     # The distance from the course of the last fix on it, in metres.
     beside: float = 0.0
-    # Consecutive fixes beside the course. `far` is the time of the first and its
-    # distance from the course, increased if the jump was sudden.
-    away: int = 0
+    # While fixes are beside the course: the time (ms) of the last one on it, and by how
+    # much the next was farther beside it than a run explains, in metres.
     far: Node | None = None
     started: int | None = None
     finished: int | None = None
@@ -237,7 +236,6 @@ _KEYS = (
         "n",
         "u",
         "be",
-        "o",
         "fs",
     ),
     *("st", "fi", "no", "tr", "e", "sy", "fa", "ro", "sf", "od"),
