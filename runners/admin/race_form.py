@@ -160,8 +160,9 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text=(
             "Results of this course from an earlier year, on which arrival "
             "times are then based. The header has distances in metres, the last "
-            "one is the finish; a row has the seconds of one runner since their "
-            "own start, empty where a split is missing. The file is not stored."
+            "one is the finish; a row has the times of one runner since their own "
+            "start, in seconds or as h:mm:ss, empty where a split is missing. The "
+            "file is not stored."
         ),
     )
 

@@ -91,11 +91,11 @@ def test_a_short_race_is_asked_at_its_mats(tmp_path: Path) -> None:
 
 
 def test_the_reason_for_no_answers_is_given(tmp_path: Path) -> None:
-    path = tmp_path / "minutes.csv"
-    path.write_text("5000,10000\n25,52\n")
+    path = tmp_path / "mile.csv"
+    path.write_text("1000,1609\n250,420\n")
     err = StringIO()
     call_command("backtest", str(path), stdout=StringIO(), stderr=err)
-    assert "Splits are in seconds" in err.getvalue()
+    assert "after 2000 m and 300 s" in err.getvalue()
 
 
 def test_races_of_different_lengths_are_not_learned_together(

@@ -127,6 +127,8 @@ def test_rows_without_usable_times_are_counted() -> None:
         "5000,10000,21097.5\n1500,3000,6400.5\n1500,,\n",
         "\ufeff5000;10000;21097,5\r\n1500;3000;6400,5\r\n1500;DNF;-\r\n",
         '"5000","10000","21097.5",\n"1500"," 3000 ","6400.5",,\n1500\n\n',
+        "5000,10000,21097.5\n25:00,00:50:00,1:46:40.5\n0:25:00\n",
+        "5000;10000;21097,5\n25:00;50:00;106:40,5\n25:00;DNF\n",
     ],
 )
 def test_spreadsheets_write_the_same_results_differently(text: str) -> None:
@@ -148,6 +150,10 @@ def test_spreadsheets_write_the_same_results_differently(text: str) -> None:
         ("10,42.195\n3000,13000\n", "to be in metres"),
         ("5000,10000\n", "no results"),
         ("5000,10000\n1500,fast\n", "Line 2: a split has to be"),
+        ("5000,10000\n25:00,0:70:00\n", "Line 2: .* or h:mm:ss"),
+        ("5000,10000\n25:00,1:0:0\n", "Line 2: .* or h:mm:ss"),
+        ("21097,42195\n25,52\n", "faster than 12.5 m/s.* in seconds, or h:mm:ss"),
+        ("21097,42195\n1:30,3:10\n,3:12\n", "faster than 12.5 m/s"),
         ("5000,10000\n1500,3000,4500\n", "Line 2 has 3 cells"),
         ("5000,10000\n3000,1500\n", "no row increase"),
         ("5000,10000\n\xff\n", "UTF-8"),

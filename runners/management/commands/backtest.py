@@ -114,7 +114,7 @@ class Command(BaseCommand):
         if not found:
             self.stderr.write(
                 "A question needs the runner's time there and at a mat ahead, after "
-                f"{MIN_DISTANCE_M:g} m and {MIN_TIME_S:g} s. Splits are in seconds."
+                f"{MIN_DISTANCE_M:g} m and {MIN_TIME_S:g} s."
             )
 
     def _slopes(self, path: str | None, length: float) -> Slopes:

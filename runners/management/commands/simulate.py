@@ -90,7 +90,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--results",
             metavar="FILE.csv",
-            help="a header with metres, and per runner the seconds since their start",
+            help="a header with metres, and per runner the times since their start",
         )
         parser.add_argument(
             "--via",

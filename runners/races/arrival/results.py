@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from io import StringIO
 
 import numpy as np
@@ -24,6 +26,11 @@ MIN_LENGTH_M = 400.0
 MAX_LENGTH_M = 10_000_000.0
 # The cells of missing splits, in lower case.
 MISSING = frozenset({"", "-", "dnf", "dns", "dsq"})
+# h:mm:ss, or m:ss.
+CLOCK = re.compile(r"\d+(:[0-5]\d){1,2}(\.\d+)?")
+# Half of all splits are not faster than this, in metres per second: others are minutes,
+# or h:mm.
+FASTEST_MPS = 12.5
 
 
 class ResultsError(ValueError):
@@ -58,9 +65,9 @@ def read_results(source: bytes) -> Results:
     """Parse a CSV file of results; raise ResultsError.
 
     The header has distances in metres, the last one the finish. A row has a runner's
-    seconds since their own start at each of them; a cell is empty, "-", "DNF", "DNS" or
-    "DSQ" where the split is missing. Cells are separated by commas, or by semicolons;
-    then numbers may have a decimal comma.
+    time since their own start at each of them, in seconds or as h:mm:ss or m:ss; a cell
+    is empty, "-", "DNF", "DNS" or "DSQ" where the split is missing. Cells are separated
+    by commas, or by semicolons; then numbers may have a decimal comma.
     """
     lines = _lines(source)
     try:
@@ -75,6 +82,11 @@ def read_results(source: bytes) -> Results:
     if not usable.any():
         raise ResultsError("The times of no row increase from split to split.")
     kept = times[usable]
+    if np.nanmedian(distances / kept) > FASTEST_MPS:
+        raise ResultsError(
+            f"Half of the splits are faster than {FASTEST_MPS:g} m/s. Times have to be "
+            "in seconds, or h:mm:ss, or m:ss."
+        )
     return Results(
         distances,
         kept,
@@ -151,14 +163,23 @@ def _times(cells: list[str], count: int, line: int) -> list[float]:
             f"Line {line} has {len(cells)} cells, the header has {count}."
         )
     try:
-        times = [math.nan if cell.lower() in MISSING else float(cell) for cell in cells]
+        times = [_seconds(cell) for cell in cells]
     except ValueError:
         raise ResultsError(
-            f"Line {line}: a split has to be a number of seconds, or empty where it "
-            f"is missing; the line is {','.join(cells)[:40]!r}."
+            f"Line {line}: a split has to be a number of seconds, or h:mm:ss, or empty "
+            f"where it is missing; the line is {','.join(cells)[:40]!r}."
         ) from None
     finite = [time if math.isfinite(time) else math.nan for time in times]
     return finite + [math.nan] * (count - len(cells))
+
+
+def _seconds(cell: str) -> float:
+    """Return the seconds of a cell, NaN if it is missing; raise ValueError."""
+    if cell.lower() in MISSING:
+        return math.nan
+    if CLOCK.fullmatch(cell):
+        return reduce(lambda time, part: 60 * time + float(part), cell.split(":"), 0.0)
+    return float(cell)
 
 
 def _is_usable(times: Floats) -> bool:
