@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runners.races.arrival.backtest import play, run_between, scores
+from runners.races.arrival.backtest import play, run_between, samples_at, scores
 from runners.races.arrival.learning import learn
 from runners.races.arrival.pacing import Prior, shipped
+from runners.races.arrival.ranges import Passed, ranges_of
 from runners.races.arrival.results import Results, ResultsError, read_results
 from runners.races.arrival.slopes import Slopes
 from tests.races.finishers import results_csv
@@ -44,6 +45,29 @@ def test_ranges_hold_in_a_race_that_was_not_learned_from(
     mae = sum(score.mae_s for score in found)
     assert mae / sum(score.naive_mae_s for score in found) < 0.8
     assert 0.75 < np.mean([score.held for score in found]) < 0.9
+
+
+def test_ranges_hold_between_the_mats(learned: Prior) -> None:
+    results, slopes = field(100, 3, fade=0.13), Slopes.flat(42_195)
+    held = []
+    for row, times in enumerate(results.times):
+        dice = np.random.default_rng(row)
+        run = run_between(results.distances, times, 0.04, dice)
+        for here in (10_000.0, 30_000.0):
+            samples = samples_at(run, results.distances, here)
+            ahead = [here + more for more in (300, 1_000, 3_000)]
+            ranges = ranges_of(ahead, samples, slopes, learned)
+            held += [
+                low <= run.time_at(d) <= high for d, (low, _, high) in ranges.items()
+            ]
+    assert 0.7 < np.mean(held) < 0.9
+
+
+def test_the_range_of_an_ultra_is_a_share_of_the_time_left() -> None:
+    slopes = Slopes.flat(100_000)
+    samples = [Passed(0, 0), Passed(6_750, 15_000), Passed(13_500, 30_000)]
+    early, middle, late = ranges_of([100_000.0], samples, slopes, shipped())[100_000]
+    assert late - early < 0.3 * (middle - 13_500)
 
 
 def walks(runners: int, seed: int, crowd: float = 0.0) -> Results:

@@ -27,8 +27,11 @@ SHIPPED = Path(__file__).with_name("prior.json")
 
 # The windows of the recent pace, in shares of the race.
 WINDOWS = (0.12, 0.25)
-# The pace at which the terms for ability are 0, in seconds per metre (5:30 per km).
+# The pace at which the terms for ability are 0, in seconds per metre (5:30 per km), and
+# its growth with the length of races that are longer than a marathon: that of the
+# world records from there to 100 km and 100 miles, as of 2023.
 USUAL_PACE = 0.33
+LONGER_IS_SLOWER = 0.27
 # The logarithm of the pace changes in a race like these powers of the share that has
 # been run: a fade that is slow at first, and the last two kilometres of a marathon.
 POWERS = (1, 2, 16)
@@ -37,16 +40,29 @@ TERMS = {"middle": 2 * len(POWERS) + 6, "early": 9, "late": 9}
 # Ratios of paces, and abilities, are limited to these.
 FARTHEST = 0.5
 FARTHEST_SPREAD = 0.3
-# The share of the race ahead below which a range no longer gets relatively wider.
+# The least share of the race behind, because its logarithm is used.
 SHORTEST = 0.01
 # The ranges of slow runners are wider than those of fast ones: at the start of a race
 # by a power of their pace, that is less by this part for each share of the race behind
 # and up to the place.
 LEVEL_FADES = 0.4
 
+# Half the range of the pace over the next metres, because it wobbles, and the distance
+# in which its square falls to a third: mats are too far apart to show it. This is a
+# standard deviation of 3.5 %. If a wobble with a correlation length of 1 km explained
+# how the pace of a leg differs from those before and after it, it would be 1.9 to 6.3 %
+# in the legs of two marathons, 3.7 % in the median.
+WOBBLE_AHEAD = 0.045
+WOBBLE_AHEAD_KM = 2.0
+
 # Paces fade in long races. They do not in steady ones of up to STEADY_UP_TO_M, where
-# small changes of the pace predict nothing.
+# small changes of the pace predict nothing. Beyond a marathon they fade more, and
+# differ as much as there: from stretch to stretch of 100 km, the best of Biel slowed
+# down by 2.0 ± 2.1, 5.4 ± 3.4 and 4.5 ± 3.8 % (Knechtle et al., "Pacing strategy in
+# male elite and age group 100 km ultra-marathoners", Open Access Journal of Sports
+# Medicine 6, 2015), the first 100 of a marathon by 2.0 ± 1.8, 3.4 ± 2.9 and 1.7 ± 4.5.
 STEADY_UP_TO_M = 20_000.0
+MARATHON_M = 42_195.0
 MOST_AMPLITUDE = 2.0
 STEADY_RATIO = 0.06
 # The width of the range of a race without fading, relative to one with fading, and the
@@ -118,10 +134,11 @@ class Prior:
         """Return the prior for a race of a different length, in metres."""
         if abs(math.log(length / self.length)) < SAME_LENGTH:
             return self
-        factor = amplitude(length) / max(amplitude(self.length), 0.2)
-        factor = min(factor, MOST_AMPLITUDE)
+        learned, wanted = max(amplitude(self.length), 0.2), amplitude(length)
+        factor = min(wanted / learned, MOST_AMPLITUDE)
+        wider = min(min(wanted, 1) / min(learned, 1), MOST_AMPLITUDE)
         fading = 2 * len(POWERS)
-        width = math.log(STEADY_WIDTH + (1 - STEADY_WIDTH) * factor)
+        width = math.log(STEADY_WIDTH + (1 - STEADY_WIDTH) * wider)
         steady = max(0.0, 1 - factor)
         return replace(
             self,
@@ -148,9 +165,10 @@ class Prior:
         ahead = np.maximum(place - pace.done, 0.0)
         kilometres = ahead * self.length / 1000
         between = self.between * pace.done * place * np.sqrt(ahead)
-        wobble = self.wobble**2 * (1 / (1 + kilometres) + 0.2) + between**2
+        wobble = self.wobble**2 * (1 / (1 + kilometres) + 0.2)
+        wobble += WOBBLE_AHEAD**2 * np.exp(-kilometres / WOBBLE_AHEAD_KM)
         early, late = (
-            np.sqrt(np.exp(2 * spread @ np.array(end)) + wobble)
+            np.sqrt(np.exp(2 * spread @ np.array(end)) + wobble + between**2)
             for end in (self.early, self.late)
         )
         return middle - early, middle, middle + late
@@ -169,7 +187,7 @@ def shipped() -> Prior:
 
 def amplitude(length: float) -> float:
     """Return the fading of paces in a race, as a share of a marathon's."""
-    more = max(0.0, length - STEADY_UP_TO_M) / (42_195 - STEADY_UP_TO_M)
+    more = max(0.0, length - STEADY_UP_TO_M) / (MARATHON_M - STEADY_UP_TO_M)
     return min(math.sqrt(more), MOST_AMPLITUDE)
 
 
@@ -211,11 +229,14 @@ def _mean_power(begin: Floats, length: Floats, power: int) -> Floats:
 def spread_terms(pace: Pace, place: Floats) -> Floats:
     """Return the terms of the logarithm of either half of the range.
 
+    The pace over less than the shorter recent window ahead is as unsure as over it:
+    it is predicted from that, and mats are as far apart.
+
     The last two are the square of the recent share of the run so far, for all places
     and by distance ahead. If all of the run is recent, nothing shows whether the pace
     is steady: the next place is as unsure as one that is far ahead.
     """
-    ahead = np.maximum(place - pace.done, SHORTEST)
+    ahead = np.maximum(place - pace.done, WINDOWS[0])
     recent = (WINDOWS[0] / np.maximum(pace.done, WINDOWS[0])) ** 2
     return np.stack(
         np.broadcast_arrays(
@@ -251,7 +272,8 @@ def pace_at(
         for window in windows
     )
     done = np.full_like(average, distance / length)
-    return Pace(done, np.log(average / USUAL_PACE), recent, half)
+    usual = USUAL_PACE * np.maximum(length / MARATHON_M, 1) ** LONGER_IS_SLOWER
+    return Pace(done, np.log(average / usual), recent, half)
 
 
 def _at(distance: float | Floats, marks: Floats, times: Floats) -> Floats:
