@@ -91,7 +91,14 @@ class Seed(Dialect):
         ):
             if (track := pipeline.tracks.loaded(publisher.pk, t)) is None:
                 return False
-            soon = self._soon = Soon(publisher, track, [], wire_id, self._refused)
+            soon = self._soon = Soon(
+                publisher,
+                track,
+                [],
+                wire_id,
+                self.session.count_accepted,
+                self._refused,
+            )
         try:
             self.session.limit_fixes(1)
         except CodedError as error:
@@ -193,6 +200,7 @@ class Seed(Dialect):
             for _ in gathered:
                 self.send_error(failed())
             return
+        self.session.count_accepted(len(gathered) - len(refused))
         for error in refused:
             self._refused(error)
 

@@ -30,11 +30,14 @@ from runners.rights import access, token_lookup
 from runners.rights.access import AccessCheck, AccessDecision, Grant, Viewer
 from runners.serving.process import Process
 from runners.subscriptions.topic import TopicName
-from runners.units.clock import now_ms
+from runners.units.clock import moment_of, now_ms
 from runners.units.errors import CodedError
 
 # When a publisher may retry after the database was unavailable.
 STORE_RETRY_MS = 2_000
+# Time between two records of a phone's accepted fixes, many of which may arrive per
+# second.
+ACTIVITY_MS = 60_000
 
 NO_CLIENT = NoClient()
 
@@ -55,6 +58,11 @@ class Session:
         self.followed = Followed(process, outbox)
         self.viewer = Viewer()
         self.publisher: Publisher | None = None
+        # Accepted fixes of this phone that are not recorded yet, the time of the last
+        # of them, and when to record the next. Milliseconds.
+        self._accepted = 0
+        self._accepted_at = 0
+        self._record_at = 0
         self._recheck_at = math.inf
         # Tasks that run while messages are handled.
         self.tasks: set[asyncio.Task[None]] = set()
@@ -88,6 +96,7 @@ class Session:
         """
         for task in self.tasks:
             task.cancel()
+        self._record_activity()
         self.followed.clear()
         self.client = NO_CLIENT
         self.process.hub.sockets.discard(self.outbox)
@@ -132,6 +141,8 @@ class Session:
             )
         if self.viewer.token != bearer.token:
             self.count_socket("token", bearer.token, settings.SPECTATE_SOCKETS_A_TOKEN)
+            self._record_activity()
+            self._record_at = 0
         self.publisher = bearer.publisher
         self.viewer = replace(self.viewer, token=bearer.token)
         self.recheck_at = min(self.recheck_at, access.earliest([bearer.until]))
@@ -240,6 +251,7 @@ class Session:
         self.client.ended(code, detail)
         self.followed.remove_topics(list(self.followed.topics))
         self.followed.remove_runners(set(self.followed.runners.values()))
+        self._record_activity()
         self.publisher = None
         self.send_error(CodedError(code, detail))
         self.outbox.close(close_code)
@@ -283,6 +295,27 @@ class Session:
         if refused and token is not None and self.publisher is not None:
             runner = self.publisher.pk
             self.process.pipeline.phone_activity.record(token, runner, refused=refused)
+
+    def count_accepted(self, fixes: int) -> None:
+        """Count accepted fixes of a phone, and record them at intervals."""
+        if fixes and self.viewer.token is not None:
+            self._accepted += fixes
+            self._accepted_at = now = now_ms()
+            if now >= self._record_at:
+                self._record_at = now + ACTIVITY_MS
+                self._record_activity()
+
+    def _record_activity(self) -> None:
+        """Record the accepted fixes that were counted since the last record."""
+        token, accepted = self.viewer.token, self._accepted
+        if accepted and token is not None and self.publisher is not None:
+            self._accepted = 0
+            self.process.pipeline.phone_activity.record(
+                token,
+                self.publisher.pk,
+                accepted=accepted,
+                at=moment_of(self._accepted_at),
+            )
 
     # -- tasks
 

@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -29,7 +29,7 @@ class PhoneActivity:
 
     runner: int
     app: str = ""
-    at: datetime = field(default_factory=timezone.now)
+    at: datetime = datetime.min.replace(tzinfo=UTC)
     fix_at: datetime | None = None
     accepted: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -41,10 +41,10 @@ class PhoneActivity:
     ) -> None:
         """Count a request; refused fixes are (code, detail)."""
         self.app = app or self.app
-        self.at = now
+        self.at = max(self.at, now)
         if accepted:
             self.accepted += accepted
-            self.fix_at = now
+            self.fix_at = max(self.fix_at or now, now)
         for code, detail in refused:
             self.reasons[code] += 1
             self.last_reason = detail
@@ -66,12 +66,16 @@ class PhoneActivityLog:
         app: str = "",
         accepted: int = 0,
         refused: Iterable[tuple[str, str]] = (),
+        at: datetime | None = None,
     ) -> None:
-        """Record a request by token; refused fixes are (code, detail)."""
+        """Record a request by token, by default of now.
+
+        Refused fixes are (code, detail).
+        """
         contact = self._waiting.get(token)
         if contact is None:
             contact = self._waiting[token] = PhoneActivity(runner)
-        contact.add(app, accepted, refused, timezone.now())
+        contact.add(app, accepted, refused, at or timezone.now())
         if self._task is None:
             self._task = asyncio.create_task(self._flush_soon())
 
@@ -110,7 +114,7 @@ def write_phone_activity(contacts: Mapping[int, PhoneActivity]) -> None:
         stored = Phone.objects.select_for_update().order_by("pk").in_bulk(tokens)
         phones = []
         for pk in tokens:
-            phone = stored.get(pk) or Phone(token_id=pk)
+            phone = stored.get(pk) or Phone(token_id=pk, contact_at=contacts[pk].at)
             _add(phone, contacts[pk])
             phones.append(phone)
         Phone.objects.bulk_create(
@@ -135,8 +139,10 @@ def write_phone_activity(contacts: Mapping[int, PhoneActivity]) -> None:
 
 def _add(phone: Phone, contact: PhoneActivity) -> None:
     phone.app = contact.app or phone.app
-    phone.contact_at = contact.at
-    phone.fix_at = contact.fix_at or phone.fix_at
+    # A different process may have recorded a later one.
+    phone.contact_at = max(phone.contact_at, contact.at)
+    if at := contact.fix_at:
+        phone.fix_at = max(phone.fix_at or at, at)
     phone.accepted += contact.accepted
     phone.refused += contact.reasons.total()
     phone.reasons = dict(Counter(phone.reasons) + contact.reasons)

@@ -47,14 +47,16 @@ SOCKET = "websocket"
 class Soon(NamedTuple):
     """Fixes of the seed dialect for `accept_soon`, as `accept_live` takes them.
 
-    More may be appended until they are accepted and the list is empty. `refuse` is
-    called with the error of each that is not accepted.
+    More may be appended until they are accepted and the list is empty. Then `accepted`
+    is called with the number of accepted fixes, and `refuse` with the error of each
+    other.
     """
 
     runner: Publisher
     track: Track
     fixes: list[tuple[Fix, bool]]
     wire_id: WireId
+    accepted: Callable[[int], None]
     refuse: Callable[[Exception], None]
 
 
@@ -162,6 +164,7 @@ class Pipeline:
             except Exception as error:
                 # An error of one runner must not lose the fixes of others.
                 errors = [error] * len(each.fixes)
+            each.accepted(len(each.fixes) - len(errors))
             each.fixes.clear()
             if errors:
                 _refuse_all(errors, each.refuse)
@@ -172,7 +175,7 @@ class Pipeline:
         self, soon: Soon, now: int, rows: list[Row], changes: list[Change]
     ) -> Sequence[FixError]:
         """Accept fixes of one socket, and return the errors of those refused."""
-        runner, track, fixes, wire_id, _ = soon
+        runner, track, fixes, wire_id, _, _ = soon
         refused, valid = self._check_live(track, fixes, now)
         steps, late = track.advance(valid)
         rows += rows_of(runner, steps, late, SOCKET)

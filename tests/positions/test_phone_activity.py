@@ -89,6 +89,9 @@ async def test_activity_on_a_websocket_is_recorded_as_over_http(
         ]
     bearer = {"Authorization": f"Bearer {token}"}
     async with seed_client(server.ws_url, additional_headers=bearer) as phone:
+        await phone.send(userId="bob", lat=53.3567, lng=-6.3285)
+        # It is recorded a minute after the last one, or when the socket closes.
+        await phone.send(userId="bob", lat=53.3568, lng=-6.3285)
         await phone.send(userId="bob", lat=91, lng=2)
         await phone.receive()
 
@@ -97,6 +100,8 @@ async def test_activity_on_a_websocket_is_recorded_as_over_http(
         return (
             phone is not None
             and (phone.refused, phone.reasons) == (3, {"position.invalid": 3})
+            and phone.accepted == 3
+            and phone.fix_at is not None
             and "lat" in phone.last_reason
         )
 

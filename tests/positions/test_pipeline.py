@@ -83,15 +83,17 @@ async def test_fixes_of_several_sockets_are_accepted_together_in_order(
     await pipeline.accept_live(bob, [(Fix(t, 48.0, 2.0), False)], 7)
     track = pipeline.tracks.loaded(bob.pk, t)
     assert track is not None
+    counts: list[int] = []
     refused: list[Exception] = []
     for places in ([(49.0, 2.0), (0.0, 0.0)], [(13.0, 2.0)], [(50.0, 2.0)]):
         fixes = [(Fix(t, lat, lng), False) for lat, lng in places]
-        pipeline.accept_soon(Soon(bob, track, fixes, 7, refused.append))
+        pipeline.accept_soon(Soon(bob, track, fixes, 7, counts.append, refused.append))
     assert len(follower.seed) == 1
     # One that does not wait for the next pass comes after those that do.
     await pipeline.accept_live(bob, [(Fix(t, 51.0, 2.0), False)], 7)
     assert [m["lat"] for m in follower.seed] == [48, 49, 50, 51]
     assert [m["userId"] for m in follower.seed] == [7] * 4
+    assert counts == [1, 0, 1]
     assert [type(error) for error in refused] == [FixError, RuntimeError]
     await within(pipeline.recorder.flushed())
     stored = Position.objects.order_by("recorded_at").values_list("recorded_at", "lat")
@@ -121,6 +123,7 @@ async def test_an_error_after_the_acceptance_loses_no_fix(
     track = pipeline.tracks.loaded(bob.pk, t)
     assert track is not None
     monkeypatch.setattr(pipeline.hub, "deliver_local", failing_delivery)
+    counts: list[int] = []
     refused: list[Exception] = []
     for places, refuse in (
         ([49.0], refused.append),
@@ -128,9 +131,9 @@ async def test_an_error_after_the_acceptance_loses_no_fix(
         ([51.0], refused.append),
     ):
         fixes = [(Fix(t, lat, 2.0 if lat else 0.0), False) for lat in places]
-        pipeline.accept_soon(Soon(bob, track, fixes, 7, refuse))
+        pipeline.accept_soon(Soon(bob, track, fixes, 7, counts.append, refuse))
     pipeline.accept_waiting()
-    assert refused == []
+    assert (counts, refused) == ([1, 1, 1], [])
     assert [m["lat"] for m in follower.seed] == [48, 50, 51]
     await within(pipeline.recorder.flushed())
     stored = Position.objects.order_by("recorded_at").values_list("lat", flat=True)

@@ -25,6 +25,7 @@ async def publish(typed: Typed, command: Publish) -> None:
     if receipt.stored is None:
         session.send_store_unavailable(command)
     else:
+        session.count_accepted(receipt.accepted)
         receipt.stored.add_done_callback(
             lambda stored: _acknowledge(typed, command, receipt, stored.result())
         )
