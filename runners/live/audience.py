@@ -40,7 +40,8 @@ class Audience:
         self._pending: dict[int, bytes] = {}
         # Loop time at which the first of these was queued.
         self._pending_since = 0.0
-        self._writing = False
+        # Members to whom the last frame is still to be written, the next one last.
+        self._remaining: list[TypedOutbox] = []
         # Each runner's newest row and the tick that sent it, for members that skipped
         # frames.
         self._newest: dict[int, tuple[int, bytes]] = {}
@@ -79,7 +80,7 @@ class Audience:
         Waits for a later tick while the last frame is still being written: under
         overload all members get fewer frames, with fresh positions.
         """
-        if self._writing:
+        if self._remaining:
             self.hub.flush_at_tick(self, self.tick)
             return
         rows = {r: row for r, row in self._pending.items() if r in self.introduced}
@@ -98,25 +99,19 @@ class Audience:
         since, now = self._pending_since, self.hub.loop.time()
         if self._pending:
             self._pending_since = now
-        self._writing = True
-        self._write(frame, (len(rows), merged), list(self.members), 0, since, now)
+        self._remaining = list(reversed(self.members))
+        self._write(frame, (len(rows), merged), since, now)
 
     def _write(
-        self,
-        frame: bytes,
-        counts: tuple[int, int],
-        members: list[TypedOutbox],
-        start: int,
-        since: float,
-        at: float,
+        self, frame: bytes, counts: tuple[int, int], since: float, at: float
     ) -> None:
-        end = start + SOCKETS_PER_PASS
-        self._writing = end < len(members)
-        if self._writing:
-            self.hub.loop.call_soon(self._write, frame, counts, members, end, since, at)
+        members = self._remaining[-SOCKETS_PER_PASS:]
+        del self._remaining[-SOCKETS_PER_PASS:]
+        if self._remaining:
+            self.hub.loop.call_soon(self._write, frame, counts, since, at)
         written = 0
         one, now = (frame,), self.hub.loop.time()
-        for member in members[start:end]:
+        for member in reversed(members):
             if member in self.members and member.write_shared(one, self, now):
                 written += 1
         rows, merged = counts
@@ -128,6 +123,8 @@ class Audience:
         """Send a member the rows that are newer than the last frame it got."""
         rows = [row for tick, row in self._newest.values() if tick > ticks]
         if rows and member in self.members:
+            # The rows include those of a frame that is being written.
+            self._skip(member)
             merged = self.positions - positions - len(rows)
             frame = typed_dialect.positions_frame(rows, merged, now_ms())
             member.write_shared((frame,), self, self.hub.loop.time())
@@ -137,8 +134,8 @@ class Audience:
     def hand_over(self, member: TypedOutbox) -> None:
         """Remove a member, and queue in its outbox what it has not been sent."""
         del self.members[member]
-        # While a frame is being written, the member may not have got it.
-        now = self.before_this_tick if self._writing else (self.ticks, self.positions)
+        missed = self._skip(member)
+        now = self.before_this_tick if missed else (self.ticks, self.positions)
         ticks, positions = member.forget_audience(self) or now
         rows = {r: row for r, (tick, row) in self._newest.items() if tick > ticks}
         merged = self.positions - positions - len(rows) + self.merged
@@ -149,6 +146,13 @@ class Audience:
             member.queue_row(runner, row)
         # The next frame may have newer rows of the same runners.
         member.flush()
+
+    def _skip(self, member: TypedOutbox) -> bool:
+        """Do not write the last frame to a member; return False if it has got it."""
+        if member not in self._remaining:
+            return False
+        self._remaining.remove(member)
+        return True
 
     def forget(self, runner: int) -> None:
         """Discard queued positions of a runner removed from the topic."""

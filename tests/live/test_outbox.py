@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 
+from runners.live import audience as audience_module
 from runners.live.audience import Audience
 from runners.live.encoding import seed_dialect
 from runners.live.encoding.frames import Frames
@@ -394,6 +395,41 @@ async def test_audience_writes_no_frame_while_the_previous_one_is_being_written(
     for writer in (writers[0], writers[-1]):
         assert [row[1] for m in writer.messages for row in m["fixes"]] == [1, 3]
     assert sum(hub.ages.counts) == hub.delivered == 2 * len(writers)
+
+
+@pytest.mark.parametrize("change", ["drains", "changes its tick"])
+@pytest.mark.parametrize("turn", [0, 1], ids=["before its turn", "after its turn"])
+async def test_a_member_gets_a_frame_once_that_is_being_written(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, change: str, turn: int
+) -> None:
+    monkeypatch.setattr(audience_module, "SOCKETS_PER_PASS", 1)
+    writers = RecordingWriter(), RecordingWriter()
+    outboxes = [TypedOutbox(writer, hub) for writer in writers]
+    members = Members(hub, None, {})
+    members.items = {7: cast(Item, {})}
+    for outbox in outboxes:
+        outbox.tick = 0
+        shared = members.add(outbox)
+    assert shared.joining is not None
+    await shared.joining
+    writer, member = writers[1 - turn], outboxes[1 - turn]
+    writer.behind = change == "drains"
+    for t in range(2):
+        shared.receive(position(7, t))
+        shared.flush()
+        if t == 0:
+            await iterations()
+    # Now the second frame is written to the first member only.
+    if change == "drains":
+        writer.drain()
+    else:
+        shared.hand_over(member)
+        member.flush()
+    await eventually(lambda: (hub.delivered + hub.merged) == 4)
+    await iterations()
+    assert hub.delivered + hub.merged == 4
+    times = [row[1] for frame in writer.messages for row in frame["fixes"]]
+    assert times == ([1] if change == "drains" else [0, 1])
 
 
 async def test_replies_of_one_iteration_are_one_write_before_the_close(
