@@ -15,14 +15,14 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, time
+from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 
 from runners import database
-from runners.timing.reads import Read, local_moment, local_time_near, read_of
+from runners.timing.reads import Read, moment_of_clock, read_of
 from runners.timing.recorder import Recorder
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,6 @@ DATA = ("Passing", "Marker", "Store")
 GREETINGS = ("Pong", "Ping")
 FUNCTIONS = {*DATA, *GREETINGS, *(f"Ack{name}" for name in GREETINGS), "GetLocations"}
 
-CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?")
 DAY = re.compile(r"([0-9]{6})?")
 
 
@@ -128,18 +127,12 @@ def _fields(record: str) -> dict[str, str]:
 def _moment(clock: str, day: str, zone: ZoneInfo, now: datetime) -> datetime | None:
     """Return the moment of `hh:mm:ss.mmm` and `yymmdd`; None for anything else.
 
-    Markers have no date. It is the one nearest to now, also around midnight.
+    Markers have no date.
     """
-    if not CLOCK.fullmatch(clock) or not DAY.fullmatch(day):
+    if not DAY.fullmatch(day):
         return None
-    try:
-        of_day = time.fromisoformat(clock)
-        if not day:
-            return local_time_near(of_day, zone, now)
-        on = date(2000 + int(day[:2]), int(day[2:4]), int(day[4:]))
-        return local_moment(on, of_day, zone, now)
-    except ValueError:
-        return None
+    iso = f"20{day[:2]}-{day[2:4]}-{day[4:]}" if day else ""
+    return moment_of_clock(iso, clock, zone, now)
 
 
 # -- the connection

@@ -16,14 +16,14 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 
 from runners import database
-from runners.timing.reads import Read, local_moment, local_time_near, read_of
+from runners.timing.reads import Read, moment_of_clock, read_of
 from runners.timing.recorder import Recorder
 
 logger = logging.getLogger(__name__)
@@ -35,8 +35,6 @@ AT_ONCE = 100
 MAX_LINE_BYTES = 10_000
 # The transponder of a passing that somebody triggered at the box.
 MARKER = "99999"
-# Before this, a decoder without GPS counts days from 0.
-EARLIEST_YEAR = 2000
 
 # How often a decoder is asked for new passings.
 POLL_S = 1.0
@@ -45,7 +43,6 @@ REPLY_S = 20.0
 # How long to wait before connecting again.
 RECONNECT_S = 3.0
 
-CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?")
 COUNT = re.compile(r"PASSINGS;([0-9]{1,9})(?:;([0-9]{1,9}))?")
 
 
@@ -83,18 +80,10 @@ def read_of_line(line: str, host: str, zone: ZoneInfo, now: datetime) -> Read:
 def _moment(day: str, clock: str, zone: ZoneInfo, now: datetime) -> datetime | None:
     """Return the moment of `yyyy-MM-dd` and `hh:mm:ss.kkk`; None for anything else.
 
-    Without GPS the day counts from 0000-00-00: it is the one nearest to now.
+    Without GPS the day counts from 0000-00-00.
     """
-    if not CLOCK.fullmatch(clock):
-        return None
-    try:
-        of_day = time.fromisoformat(clock)
-        if not day or day.startswith("0000-"):
-            return local_time_near(of_day, zone, now)
-        on = date.fromisoformat(day)
-        return local_moment(on, of_day, zone, now) if on.year >= EARLIEST_YEAR else None
-    except ValueError:
-        return None
+    iso = "" if day.startswith("0000-") else day
+    return moment_of_clock(iso, clock, zone, now)
 
 
 # -- the connection

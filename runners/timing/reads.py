@@ -13,6 +13,9 @@ MAX_CODE = 40
 MAX_BIB = 12
 MAX_STATION = 80
 DAY = timedelta(days=1)
+CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?")
+# Before this, a decoder without GPS counts days from 0.
+EARLIEST_YEAR = 2000
 # What the database refuses: control characters, and halves of surrogate pairs.
 NOT_STORED = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -63,6 +66,27 @@ def code_of(chip: str) -> str:
     Spreadsheets remove leading zeros, and people write small letters.
     """
     return chip.strip().upper().lstrip("0") or "0"
+
+
+def moment_of_clock(
+    day: str, clock: str, zone: ZoneInfo, near: datetime
+) -> datetime | None:
+    """Return the moment of a local `yyyy-mm-dd` and `hh:mm:ss.mmm`.
+
+    Without a day it is the one nearest to `near`, also around midnight. Returns None
+    for anything else.
+    """
+    if not CLOCK.fullmatch(clock):
+        return None
+    try:
+        of_day = time.fromisoformat(clock)
+        if not day:
+            return local_time_near(of_day, zone, near)
+        on = date.fromisoformat(day)
+        is_real = on.year >= EARLIEST_YEAR
+        return local_moment(on, of_day, zone, near) if is_real else None
+    except (OverflowError, ValueError):
+        return None
 
 
 def local_moment(day: date, clock: time, zone: ZoneInfo, near: datetime) -> datetime:

@@ -119,10 +119,14 @@ def test_without_gps_the_day_is_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["", "x;17;2024-01-12;09:06:37.001", "1;17;2024-13-12;09:06:37", "1;;;"]
+    "line",
+    [
+        *("", "x;17;2024-01-12;09:06:37.001", "1;17;2024-13-12;09:06:37", "1;;;"),
+        *("1;17;0001-01-12;09:06:37", "1;17;9999-12-31;23:59:59"),
+    ],
 )
 def test_a_line_that_cannot_be_read_is_kept_without_a_time(line: str) -> None:
-    read = read_of_line(line, "box", DUBLIN, NOW)
+    read = read_of_line(line, "box", ZoneInfo("America/New_York"), NOW)
     assert (read.time, read.raw) == (None, line)
 
 
