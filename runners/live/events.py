@@ -74,6 +74,7 @@ class SplitPassed(NamedTuple):
     """A runner passed a checkpoint of a race (a slug); `uncertainty` is in seconds.
 
     `only`, a race's primary key, restricts the event to the race's followers.
+    `withdrawn`: late fixes show that they did not pass it.
     """
 
     runner: int
@@ -87,6 +88,7 @@ class SplitPassed(NamedTuple):
     pass_number: int
     corrected: bool
     only: int | None
+    withdrawn: bool = False
 
 
 class StatusChanged(NamedTuple):

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from runners.models.entry import Entry
+from runners.models.entry import Entry, Split
 from runners.models.race import Checkpoint
 from runners.models.runner import Runner
 from runners.models.share import ShareLink
@@ -183,6 +183,20 @@ class NewsQuerySet(models.QuerySet["News"]):
                     entry,
                 ],
             )
+
+    def withdraw(self, splits: Collection[Split]) -> None:
+        """Forget the news of splits: they may be true later, and are told then.
+
+        `splits` have their checkpoints. Call it in the transaction that deletes them.
+        """
+        once = []
+        for split in splits:
+            mark, number = split.checkpoint_id, split.pass_number
+            once.append(f"{Kind.CHECKPOINT} {split.entry_id} {mark} {number}")
+            if split.checkpoint.kind != Checkpoint.Kind.SPLIT:
+                once.append(f"{split.checkpoint.kind} {split.entry_id} 0 0")
+        if once:
+            self.filter(once__in=once).delete()
 
     def tell_of_changes(self, entries: Collection[Entry]) -> None:
         """Record that entries were changed, for the webhooks of their races.

@@ -351,6 +351,7 @@ class Pipeline:
         events += running.events(
             *(runner.pk, runner.code, before, running.state, recomputed.splits),
             corrected=True,
+            gone=recomputed.gone,
         )
         await self._emit(events)
         await stored

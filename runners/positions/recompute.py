@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from runners.models import Entry, Position, Split
+from runners.models import Entry, News, Position, Split
 from runners.positions.active_entry import ActiveEntry
 from runners.positions.running import (
     StoredFix,
@@ -26,10 +26,11 @@ NEGLIGIBLE_M = 1.0
 
 
 class Recomputed(NamedTuple):
-    """The result of a replay: the state, and new or changed splits."""
+    """The result of a replay: the state, new or changed splits, and withdrawn ones."""
 
     state: State
     splits: list[Passing]
+    gone: list[Passing]
 
 
 def recompute(pk: int, engagement: ActiveEntry) -> Recomputed | None:
@@ -44,7 +45,9 @@ def recompute(pk: int, engagement: ActiveEntry) -> Recomputed | None:
     replay = engagement.guide.replay(engagement.gun, [row.fix for row in rows])
     known = {
         (split.checkpoint_id, split.pass_number): split
-        for split in Split.objects.filter(entry=engagement.entry)
+        for split in Split.objects.filter(entry=engagement.entry).select_related(
+            "checkpoint"
+        )
     }
     of_file = set(file_passings(rows, replay.splits))
     # New or changed, and measured where a mat has taken the time.
@@ -62,13 +65,16 @@ def recompute(pk: int, engagement: ActiveEntry) -> Recomputed | None:
         for passing in [*news, *beside]
     ]
     changes.append(StatusChange(engagement.entry, *stored_status(replay.state)))
-    gone = Split.objects.filter(pk__in=[split.pk for split in known.values()])
     # Runners may have given a file of a time that they do not show.
-    gone = gone.exclude(by_file=True, time__lt=moment_of(engagement.opens))
+    opens = moment_of(engagement.opens)
+    gone = [s for s in known.values() if not (s.by_file and s.time < opens)]
+    of_phone = [split for split in gone if not (split.by_hand or split.by_mat)]
     with transaction.atomic():
         Entry.objects.lock([engagement.entry])
-        gone.filter(by_mat=True).update(phone_time=None)
-        gone.filter(by_hand=False, by_mat=False).delete()
+        rows_of_gone = Split.objects.filter(pk__in=[split.pk for split in gone])
+        rows_of_gone.filter(by_mat=True).update(phone_time=None)
+        rows_of_gone.filter(by_hand=False, by_mat=False).delete()
+        News.objects.withdraw(of_phone)
         for change in changes:
             change.write()
         Position.objects.bulk_update(
@@ -82,7 +88,21 @@ def recompute(pk: int, engagement: ActiveEntry) -> Recomputed | None:
             ["progress", "held"],
             batch_size=200,
         )
-    return Recomputed(replay.state, news)
+    distances = {
+        (each.mark, each.pass_number): each.distance for each in engagement.guide.passes
+    }
+    withdrawn = [
+        Passing(
+            split.checkpoint_id,
+            distances.get(key, split.checkpoint.distance),
+            split.pass_number,
+            milliseconds(split.time),
+            split.uncertainty,
+        )
+        for key, split in known.items()
+        if split in of_phone
+    ]
+    return Recomputed(replay.state, news, withdrawn)
 
 
 def file_passings(

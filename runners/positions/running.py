@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 from django.utils import timezone
@@ -104,15 +105,17 @@ class Running:
         passings: Iterable[Passing],
         *,
         corrected: bool = False,
+        gone: Iterable[Passing] = (),
     ) -> Iterator[SplitPassed | StatusChanged]:
-        """Return the events of a step.
+        """Return the events of a step; passings that are `gone` are withdrawn.
 
         A split names its race; if the race is unlisted, the event is only for those who
         follow the race.
         """
         now = now_ms()
         entry = self.engagement
-        for passing in passings:
+        withdrawn = [(passing, True) for passing in gone]
+        for passing, is_gone in chain(((p, False) for p in passings), withdrawn):
             if (passing.mark, passing.pass_number) in self.settled:
                 continue
             yield SplitPassed(
@@ -127,6 +130,7 @@ class Running:
                 pass_number=passing.pass_number,
                 corrected=corrected,
                 only=None if entry.public else entry.race,
+                withdrawn=is_gone,
             )
         if before.status != after.status:
             yield StatusChanged(runner, code, after.status, now)

@@ -133,7 +133,7 @@ function receiveEvent(event) {
   const gone = store.applyEvent(event);
   const runner = store.runners.get(event.runner);
   extras.picture?.receive(event);
-  if (event.kind === "split" && runner && isMine(runner.code)) {
+  if (event.kind === "split" && !event.withdrawn && runner && isMine(runner.code)) {
     extras.tools?.mine.announce(runner, /** @type {any} */ (event));
   }
   if (event.kind === "cheer") extras.tools?.cheers.showCheer(/** @type {any} */ (event));

@@ -154,7 +154,10 @@ export class Store {
       if (runner) Object.assign(runner, { accuracy: event.accuracy, battery: event.battery });
     } else if (event.kind === "split") {
       const split = /** @type {any} */ (event);
-      this.runners.get(code)?.splits.set(`${split.checkpoint} ${split.pass}`, split);
+      const splits = this.runners.get(code)?.splits;
+      const key = `${split.checkpoint} ${split.pass}`;
+      if (split.withdrawn) splits?.delete(key);
+      else splits?.set(key, split);
     }
     return null;
   }

@@ -108,6 +108,15 @@ test("a changed runner without a fix has erased their positions", () => {
   assert.deepEqual(store.runners.get("bob").trail, []);
 });
 
+test("a withdrawn split is removed", () => {
+  const store = storeOf(described("bob"));
+  const split = { kind: "split", runner: "bob", checkpoint: 12, distance: 5000, at: T, uncertainty: 4 };
+  store.applyEvent({ ...split, pass: 1 });
+  store.applyEvent({ ...split, pass: 2 });
+  store.applyEvent({ ...split, pass: 2, corrected: true, withdrawn: true });
+  assert.deepEqual([...store.runners.get("bob").splits.keys()], ["12 1"]);
+});
+
 test("the runners of a race that is no longer shared are removed", () => {
   const store = storeOf(described("bob", { race: "half" }), described("eve"));
   store.applyEvent({ kind: "access", race: "half", reason: "revoked" });

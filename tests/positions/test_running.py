@@ -13,7 +13,15 @@ from pytest_django import Settings
 
 from runners import database
 from runners.live.events import PositionAccepted, SplitPassed
-from runners.models import Checkpoint, Entry, LatestPosition, Position, Race, Split
+from runners.models import (
+    Checkpoint,
+    Entry,
+    LatestPosition,
+    News,
+    Position,
+    Race,
+    Split,
+)
 from runners.positions import pipeline as pipeline_module
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline
@@ -171,12 +179,23 @@ async def test_late_fixes_correct_a_split(
     half = follower.published("split")[1]
     assert half["uncertainty"] == pytest.approx(100, abs=1)
     late = [fix_at(entry, second) for second in range(210, 300, 10)]
+    # The finish was believed, and told.
+    finish = await Checkpoint.objects.aget(name="Finish")
+    at = entry.race.start
+    wrong = await Split.objects.acreate(entry=entry, checkpoint=finish, time=at)
+    told = f"checkpoint {entry.pk} {finish.pk} 1", f"finish {entry.pk} 0 0"
+    for once in told:
+        await News.objects.acreate(kind="finish", once=once, runner_id=bob.pk, at=at)
     receipt = await pipeline.accept(bob, late, source="websocket")
     assert receipt.stored is not None
     await receipt.stored
     await recomputed(pipeline, bob)
-    await eventually(lambda: follower.published("split")[-1]["corrected"])
-    corrected = follower.published("split")[-1]
+    await eventually(lambda: len(follower.published("split")) == 4)
+    corrected, gone = follower.published("split")[-2:]
+    assert corrected["corrected"] and "withdrawn" not in corrected
+    assert gone["withdrawn"] and gone["distance"] == 2000
+    assert not await Split.objects.filter(pk=wrong.pk).aexists()
+    assert not await News.objects.aexists()
     assert corrected["checkpoint"] == half["checkpoint"]
     assert corrected["uncertainty"] <= 10
     stored = await Split.objects.aget(checkpoint__name="Half")

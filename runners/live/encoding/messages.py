@@ -293,6 +293,13 @@ class SplitEvent(EventSent):
     corrected: Annotated[
         bool, Meta(description="Replaces the split of this checkpoint and pass.")
     ]
+    withdrawn: (
+        Annotated[
+            bool,
+            Meta(description="True: the runner did not pass it; remove the split."),
+        ]
+        | UnsetType
+    ) = UNSET
     kind: Literal["split"] = "split"
 
 

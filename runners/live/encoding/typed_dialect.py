@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
+from msgspec import UNSET
 
 from runners.live.encoding.messages import (
     CheerEvent,
@@ -104,6 +105,7 @@ def _split(event: SplitPassed) -> bytes:
             round(event.uncertainty, 1),
             event.pass_number,
             event.corrected,
+            event.withdrawn or UNSET,
         )
     )
 
