@@ -31,6 +31,8 @@ COURSES_KEPT = 8
 NEAR = timedelta(seconds=200)
 # Width of the time after the gun in which an undetected start happened.
 START_DOUBT_S = 120.0
+# The doubt of a fix: half the range is 3 s wide, and errors of phones are some metres.
+FIX_DOUBT_S = 8.0
 # The newest position of each runner at each moment. As a queryset it has a subquery per
 # moment, and building these takes a third of the CPU time of a prediction.
 NEWEST_AT_MOMENTS = (
@@ -280,7 +282,7 @@ def samples_of(rows: Sequence[Row], now: datetime) -> dict[int, list[Passed]]:
     begin_of_all = datetime.fromtimestamp(min(begins.values(), default=0), UTC)
     for runner, at, progress in _recent(with_phone, begin_of_all, now):
         if at.timestamp() > begins[runner] and progress > 0:
-            samples[runner].append(Passed(at.timestamp(), progress))
+            samples[runner].append(Passed(at.timestamp(), progress, FIX_DOUBT_S))
     for known in samples.values():
         known.sort()
     return samples

@@ -10,6 +10,8 @@ from pytest_django import DjangoAssertNumQueries
 from runners.admin.race import RaceAdmin
 from runners.models import Entry, LatestPosition, Position, Race, Split, Wave
 from runners.races.arrival.pacing import shipped
+from runners.races.arrival.ranges import Curve
+from runners.races.arrival.slopes import Slopes
 from runners.races.progress import State
 from runners.races.race_data import ground_of, rows_of, samples_of
 from runners.races.splits import Node
@@ -107,6 +109,10 @@ def test_samples_are_the_start_the_splits_and_the_last_minutes() -> None:
     assert distances == sorted(distances)
     assert {2_500, 5_000, 7_500} < set(distances)
     assert len(samples) == 1 + 3 + 6
+    # The range of a place just ahead is as wide as the error of the last fix.
+    (curve,) = Curve.of_many([samples], Slopes.flat(10_000), shipped())
+    ((_, middle, late),) = curve.ranges([samples[-1].distance + 1]).values()
+    assert 3 < late - middle < 5
     for sample in samples:
         assert sample.time - samples[0].time == pytest.approx(
             sample.distance * 0.3, abs=0.1

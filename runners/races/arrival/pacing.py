@@ -56,14 +56,16 @@ WOBBLE_AHEAD = 0.045
 WOBBLE_AHEAD_KM = 2.0
 
 # Paces fade in long races. They do not in steady ones of up to STEADY_UP_TO_M, where
-# small changes of the pace predict nothing. Beyond a marathon they fade more, and
-# differ as much as there: from stretch to stretch of 100 km, the best of Biel slowed
-# down by 2.0 ± 2.1, 5.4 ± 3.4 and 4.5 ± 3.8 % (Knechtle et al., "Pacing strategy in
-# male elite and age group 100 km ultra-marathoners", Open Access Journal of Sports
-# Medicine 6, 2015), the first 100 of a marathon by 2.0 ± 1.8, 3.4 ± 2.9 and 1.7 ± 4.5.
+# small changes of the pace predict nothing. Beyond a marathon they fade more: from
+# stretch to stretch of 100 km, the best of Biel slowed down by 2.0 ± 2.1, 5.4 ± 3.4 and
+# 4.5 ± 3.8 % (Knechtle et al., "Pacing strategy in male elite and age group 100 km
+# ultra-marathoners", Open Access Journal of Sports Medicine 6, 2015), the first hundred
+# of a marathon by 2.0 ± 1.8, 3.4 ± 2.9 and 1.7 ± 4.5 %. There they do not differ more,
+# but trails and rests were not learned from: ranges widen up to MOST_WIDENING.
 STEADY_UP_TO_M = 20_000.0
 MARATHON_M = 42_195.0
 MOST_AMPLITUDE = 2.0
+MOST_WIDENING = 1.5
 STEADY_RATIO = 0.06
 # The width of the range of a race without fading, relative to one with fading, and the
 # wobble of its pace: half the range around 1 km.
@@ -136,9 +138,9 @@ class Prior:
             return self
         learned, wanted = max(amplitude(self.length), 0.2), amplitude(length)
         factor = min(wanted / learned, MOST_AMPLITUDE)
-        wider = min(min(wanted, 1) / min(learned, 1), MOST_AMPLITUDE)
+        wider = min(wanted, MOST_WIDENING) / min(learned, MOST_WIDENING)
         fading = 2 * len(POWERS)
-        width = math.log(STEADY_WIDTH + (1 - STEADY_WIDTH) * wider)
+        width = math.log(STEADY_WIDTH + (1 - STEADY_WIDTH) * min(wider, MOST_AMPLITUDE))
         steady = max(0.0, 1 - factor)
         return replace(
             self,

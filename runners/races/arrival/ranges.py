@@ -96,7 +96,7 @@ class Curve:
         ahead = [n for n, passed in enumerate(here) if passed.distance < slopes.length]
         if ahead:
             rows = _rows([known[n] for n in ahead])
-            times[ahead, 1:] = times_at(places[ahead, 1:], rows, slopes, prior)
+            times[ahead] = times_at(places[ahead], rows, slopes, prior)
         return [cls(*row) for row in zip(places, times.swapaxes(1, 2), strict=True)]
 
     def ranges(self, ahead: Sequence[float]) -> dict[float, Range]:
