@@ -20,7 +20,7 @@ import msgspec
 from msgspec.structs import replace
 
 from runners import database
-from runners.live.events import RunnerEvent, StateCorrected, WireId
+from runners.live.events import RunnerEvent, StateCorrected, StatusChanged, WireId
 from runners.live.hub import Hub
 from runners.positions.fix import Fix
 from runners.positions.phone_activity import PhoneActivityLog
@@ -326,7 +326,9 @@ class Pipeline:
     ) -> None:
         before, track.meanwhile = running.state, []
         try:
-            recomputed = await database.work(recompute, runner.pk, running.engagement)
+            recomputed = await database.work(
+                recompute, runner.pk, running.engagement, running.replayed
+            )
         except database.DatabaseUnavailable:
             track.late = True
             return
@@ -353,6 +355,11 @@ class Pipeline:
             corrected=True,
             gone=recomputed.gone,
         )
+        if running.replayed:
+            # The state of a replay was not sent.
+            status = running.state.status
+            events.append(StatusChanged(runner.pk, runner.code, status, now_ms()))
+            running.replayed = False
         await self._emit(events)
         await stored
 

@@ -33,14 +33,21 @@ class Recomputed(NamedTuple):
     gone: list[Passing]
 
 
-def recompute(pk: int, engagement: ActiveEntry) -> Recomputed | None:
+def recompute(
+    pk: int, engagement: ActiveEntry, changed: bool = False
+) -> Recomputed | None:
     """Replay a runner's track, including late fixes, and store what differs.
 
-    Returns None if nothing is new, because the phone has sent stored fixes again.
+    `changed`: the course or the gun has changed since the results were stored. Returns
+    None if nothing is new, because the phone has sent stored fixes again.
     """
     rows = read_stored(pk, engagement)
     gun = engagement.gun
-    if all(row.fix.t < gun or row.held or row.progress is not None for row in rows):
+    is_known = all(
+        row.fix.t < gun or row.held or row.progress is not None for row in rows
+    )
+    is_old = changed and any(row.progress is not None for row in rows)
+    if is_known and not is_old:
         return None
     replay = engagement.guide.replay(engagement.gun, [row.fix for row in rows])
     known = {

@@ -37,19 +37,26 @@ class Running:
 
     `settled` are the passes (checkpoint, pass number) whose times were taken by a mat
     or set by hand: those of the phone are stored beside them, and not published.
+    `replayed`: the state is that of a replay whose other results are not stored.
     """
 
-    __slots__ = ("_carried", "_carried_of", "engagement", "settled", "state")
+    __slots__ = (
+        *("_carried", "_carried_of"),
+        *("engagement", "replayed", "settled", "state"),
+    )
 
     def __init__(
         self,
         engagement: ActiveEntry,
         state: State,
         settled: frozenset[tuple[int, int]] = frozenset(),
+        *,
+        replayed: bool = False,
     ) -> None:
         self.engagement = engagement
         self.state = state
         self.settled = settled
+        self.replayed = replayed
         self._carried: dict[str, Any] = {}
         self._carried_of: State | None = None
 
@@ -200,15 +207,17 @@ def read_running(pk: int) -> tuple[Running | None, float]:
         .values_list("race_state", flat=True)
         .first()
     )
+    replayed = False
     state = _matching_state(carried, engagement)
     if state is None:
         state = engagement.guide.begin(engagement.gun)
         if rows := read_stored(pk, engagement):
+            replayed = True
             fixes = [row.fix for row in rows]
             state = engagement.guide.replay(engagement.gun, fixes).state
     settled = Split.objects.filter(entry=engagement.entry).settled()
     passes = settled.values_list("checkpoint", "pass_number")
-    return Running(engagement, state, frozenset(passes)), until
+    return Running(engagement, state, frozenset(passes), replayed=replayed), until
 
 
 class StoredFix(NamedTuple):

@@ -78,6 +78,7 @@ class Tracks:
             # The stored state may be older than the one in memory.
             running.adopt(track.running.carried())
         track.running, track.running_until = running, until
+        track.late |= running is not None and running.replayed
 
     @property
     def runners(self) -> list[int]:

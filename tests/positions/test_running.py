@@ -298,6 +298,39 @@ async def test_a_runner_whom_an_organiser_took_out_is_not_in_the_race(
     assert isinstance(last, PositionAccepted) and last.t <= now_ms()
 
 
+async def test_a_change_of_the_race_counts_for_earlier_fixes_too(
+    pipeline: Pipeline,
+    bob: Publisher,
+    entry: Entry,
+    follower: Follower,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipeline_module, "RECOMPUTE_AFTER_S", 0.01)
+    # He is entered after he has passed the middle.
+    await Entry.objects.filter(pk=entry.pk).aupdate(status=Entry.Status.DNS)
+    await run(pipeline, bob, entry, *range(-30, 301, 10))
+    await Entry.objects.filter(pk=entry.pk).aupdate(status=Entry.Status.REGISTERED)
+    await pipeline.tracks.refresh([bob.pk])
+    await run(pipeline, bob, entry, 310)
+    await eventually(lambda: follower.published("state"))
+    assert [s["distance"] for s in follower.published("split")] == [0, 1000]
+    assert follower.published("state")[-1]["state"] == "started"
+    assert (await Entry.objects.aget()).status == "started"
+    assert await Split.objects.acount() == 2
+    # The start is moved to one hour later.
+    race = await Race.objects.aget(pk=entry.race_id)
+    race.start += timedelta(hours=1)
+    await race.asave()
+    await pipeline.tracks.refresh([], [race.pk])
+    await run(pipeline, bob, entry, 320)
+    await eventually(lambda: len(follower.published("state")) == 2)
+    assert follower.published("state")[-1]["state"] == "registered"
+    assert [s.get("withdrawn") for s in follower.published("split")][2:] == [True] * 2
+    stored = await Entry.objects.aget()
+    assert (stored.status, stored.started_at) == ("registered", None)
+    assert not await Split.objects.aexists()
+
+
 @pytest.mark.parametrize("status", Entry.OUT)
 async def test_a_status_set_by_the_race_office_stays_while_the_phone_sends(
     pipeline: Pipeline, bob: Publisher, entry: Entry, status: Entry.Status
