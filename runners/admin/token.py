@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from runners.admin.by_role import ByRole, NeverEdited, changes
@@ -22,7 +23,9 @@ class TokenColumns(PhoneColumns):
 
     @admin.display(description="Usable", boolean=True, ordering="revoked_at")
     def usable(self, token: RunnerToken) -> bool:
-        return token.revoked_at is None
+        ends = token.expires_at
+        is_over = ends is not None and ends <= timezone.now()
+        return token.revoked_at is None and not is_over
 
 
 @admin.register(RunnerToken)
@@ -39,7 +42,7 @@ class RunnerTokenAdmin(TokenColumns, ByRole):
     list_filter = (EndedFilter,)
     search_fields = ("name", "runner__name", "=runner__code")
     readonly_fields = (
-        *("runner", "created_at", "last_used_at", "revoked_at"),
+        *("runner", "created_at", "last_used_at", "expires_at", "revoked_at"),
         *("app", "last_contact", "refusals"),
     )
     fields = ("name", *readonly_fields)
@@ -70,7 +73,7 @@ class RunnerTokenAdmin(TokenColumns, ByRole):
 class TokenInline(TokenColumns, NeverEdited, admin.TabularInline):  # type: ignore[type-arg]
     """The tokens of a runner, read-only; each is changed on its own page.
 
-    Revoked ones accumulate and are only in the list of tokens.
+    Ended ones accumulate and are only in the list of tokens.
     """
 
     model = RunnerToken
@@ -84,4 +87,4 @@ class TokenInline(TokenColumns, NeverEdited, admin.TabularInline):  # type: igno
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RunnerToken]:
         tokens = super().get_queryset(request).select_related("runner", "phone")
-        return tokens.filter(revoked_at=None)
+        return tokens.usable()  # type: ignore[no-any-return,attr-defined]

@@ -111,6 +111,11 @@ def test_tokens_are_filtered_by_state(
     page = office.get(f"/admin/runners/runnertoken/?state={state}")
 
     assert {token.name for token in page.context["cl"].queryset} == {name}
+    assert ("icon-yes" in page.text, "icon-no" in page.text) == (
+        *(state == "usable", state == "ended"),
+    )
+    runner = office.get(f"/admin/runners/runner/{bob.pk}/change/").text
+    assert "old phone" not in runner
 
 
 def test_a_runner_with_positions_can_be_deleted(office: Client, bob: Runner) -> None:
