@@ -205,10 +205,12 @@ class RaceAdmin(ByRole):
                 f"{len(checkpoints)} checkpoints.",
                 messages.SUCCESS,
             )
+            mended = form.cleaned_data["mend"]
             for problem in course_problems(form.course):
                 hint = (
-                    f' Upload it again with "{REPAIRS[problem.repair].label}".'
-                    if problem.repair
+                    " Upload the file again and tick "
+                    f'"{REPAIRS[problem.repair].label}".'
+                    if problem.repair and problem.repair not in mended
                     else ""
                 )
                 self.message_user(request, problem.text + hint, messages.WARNING)

@@ -23,6 +23,7 @@ from runners.races.course import Course, Waypoint, waypoints_of_gpx
 from runners.races.course_check import REPAIRS, repair_course
 from runners.races.gpx_import import MAX_BYTES, CourseError
 from runners.races.setup import DEFAULT_DURATION, length_problem, times_problem
+from runners.serving.bodies import MIB, UPLOAD_LIMIT_BYTES
 
 
 class RaceTimeField(forms.SplitDateTimeField):
@@ -133,9 +134,9 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
         label="Course (GPX)",
         help_text=(
             "The file's first track, otherwise its first route, otherwise its "
-            "waypoints joined by lines. A new course replaces the checkpoints: "
-            "start, finish, every 5 km (every 1 km under 10 km) and the file's "
-            "waypoints."
+            f"waypoints joined by lines; at most {UPLOAD_LIMIT_BYTES // MIB} MB. "
+            "A new course replaces the checkpoints: start, finish, every 5 km "
+            "(every 1 km under 10 km) and the file's waypoints."
         ),
     )
     mend = forms.MultipleChoiceField(
@@ -143,7 +144,10 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
         choices=[(key, repair.label) for key, repair in REPAIRS.items()],
         widget=forms.CheckboxSelectMultiple,
         label="Mend the course",
-        help_text="Problems of a file are shown after its upload.",
+        help_text=(
+            "Problems of a file are shown after its upload. Each upload is mended "
+            "as ticked here, and used as it is without a tick."
+        ),
     )
     length = forms.FloatField(
         required=False,
@@ -200,6 +204,8 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
         self._clean_times(cleaned)
         if self.course is not None:
             self.course = repair_course(self.course, cleaned.get("mend", ()))
+        elif cleaned.get("mend") and "gpx" not in self.errors:
+            self.add_error("mend", "Upload the file again: it is mended as it is read.")
         if "gpx" in cleaned and "length" in cleaned:
             self._clean_length(cleaned)
         if cleaned.get("results") and not self.errors:

@@ -17,6 +17,7 @@ MAX_DEPTH = 32
 STRAY_NAMESPACE = re.compile(r"\sxmlns(?![^=]{0,100}=)")
 MAX_STRAY = 10
 
+HAS_GPX = re.compile(r"<([^\s<>/]+:)?gpx[\s/>]")
 NO_GPX = "This is not a GPX file. Export the course as GPX."
 
 
@@ -32,6 +33,8 @@ def read_gpx(source: str | bytes) -> GPX:
             "without sensor data, and try again."
         )
     text = _decoded(source) if isinstance(source, bytes) else source
+    if not HAS_GPX.search(text):
+        raise CourseError(NO_GPX)
     # Entities can expand a small file to gigabytes or read the server's files, and no
     # GPX needs them. Nothing is parsed before this check.
     if re.search(r"<!(DOCTYPE|ENTITY)", text, re.IGNORECASE):
@@ -72,8 +75,6 @@ def _check_shape(text: str) -> None:
     try:
         parser.Parse(text, True)
     except expat.ExpatError as error:
-        if not re.search(r"<(\w+:)?gpx[\s>]", text):
-            raise CourseError(NO_GPX) from error
         raise CourseError(f"The GPX file is damaged: {error}.") from error
     if len(STRAY_NAMESPACE.findall(text)) > MAX_STRAY:
         raise CourseError("The file's namespaces are not those of a GPX file.")

@@ -304,3 +304,6 @@ def test_problems_of_a_course_are_reported_and_repaired(office: Client) -> None:
 
     race.refresh_from_db()
     assert race.length == pytest.approx(length / 2, rel=0.01)
+    # Only a file that is uploaded can be mended.
+    page = office.post(url, form(mend=["lap"], length=""), follow=True)
+    assert "Upload the file again: it is mended as it is read." in page.text

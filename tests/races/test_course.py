@@ -154,6 +154,7 @@ def test_gpx_bytes_are_decoded_in_common_encodings(encoding: str) -> None:
         ("", "not a GPX file"),
         ("17;48.85;2.35", "not a GPX file"),
         ("<kml></kml>", "not a GPX file"),
+        ("<!DOCTYPE html><html></html>", "not a GPX file"),
         (b"PK\x03\x04\x00\xff", "not a GPX file"),
         ("<gpx><trk>", "damaged"),
         ("<gpx>" + "<a>" * 200_000 + "</a>" * 200_000 + "</gpx>", "nested too deeply"),
