@@ -13,6 +13,7 @@ from runners.races.course import Course
 from runners.races.progress import Guide, State
 from runners.races.progress.mixture import pruned
 from runners.races.progress.state import Hypothesis
+from runners.races.splits import Node
 from tests.races.bob import (
     GUN,
     METRES_PER_DEGREE_EAST,
@@ -205,6 +206,27 @@ def test_a_place_is_not_shown_only_because_it_is_exact() -> None:
     expected = jumped._replace(distance=2_000, variance=200, cost=0, misfits=10)
 
     assert pruned([jumped, expected])[0].distance == 2_000
+
+
+def test_nobody_runs_back_along_the_course_beside_the_other_leg() -> None:
+    line = course((0, 0), (6_000, 0), (6_000, 9), (0, 9))
+    state = started(1_900, 5_600)
+    run = [
+        at(s, 5_600 - 3 * (s - 1_900), 9, accuracy=5.0) for s in range(1_905, 2_000, 5)
+    ]
+    _, seen = follow(guide(line), run, state)
+
+    assert seen[-1].progress == pytest.approx(6_409 + 3 * 95, abs=20)
+
+
+def started(second: int, *distances: float) -> State:
+    """Return the state of a runner who may be at each of these distances."""
+    t = GUN + 1_000 * second
+    place = Node(t, distances[0])
+    found = tuple(Hypothesis(each, 0, 20, 0, 1, 0, t, each) for each in distances)
+    return State(
+        GUN, "started", t, at=t, hypotheses=found, certain=place, first=Node(GUN, 0.0)
+    )
 
 
 def test_a_single_fix_near_a_different_leg_changes_nothing() -> None:

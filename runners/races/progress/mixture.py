@@ -45,6 +45,11 @@ CUT_M = 1_000.0
 CUT_S = 600.0
 # Runners who are astray are probably within this distance of the course.
 ASTRAY_M = 300.0
+# Runners turn back for some metres only. Faster than BACK_MPS, each metre back has a
+# cost, and a jump to a different leg costs at most BACK_JUMP_COST.
+BACK_MPS = 0.5
+BACK_COST = 0.4
+BACK_JUMP_COST = 20.0
 # After a silence of this time all places within reach are searched.
 SILENCE_S = 60.0
 # Larger windows are searched with bounding circles first.
@@ -116,17 +121,23 @@ class Mixture:
                 if nearest > BESIDE_SIGMAS * now.sigma and seconds > SILENCE_S:
                     motion = self._beside(motion, now)
                 found.append(_coasting(hypothesis, motion, seconds, misfit))
+        likeliest = min(found, key=_cost)
+        jump_cost = math.inf
         if not fits:
             parent = min([h for h in found if h.misfits] or found, key=_cost)
+        elif likeliest.speed < -BACK_MPS:
+            # The runner is probably on a different leg, in the course's direction.
+            parent, jump_cost = likeliest, BACK_JUMP_COST
         elif beside > BESIDE_SIGMAS * now.sigma:
             # A bend nearby may fit better.
-            parent = min(found, key=_cost)
+            parent = likeliest
             reach = parent.distance - BEND_M, min(parent.distance + BEND_M, reach[1])
         else:
             return pruned(found), beside
         places = self._near(now, now.noise, *reach)
         beside = min([beside, *(place.beside for place in places)])
-        found += _jumps(parent, _on_course(places, now), now, seconds, usual)
+        on_course = _on_course(places, now)
+        found += _jumps(parent, on_course, now, seconds, usual, jump_cost)
         return pruned(found), beside
 
     def _beside(self, motion: Motion, now: Observation) -> Motion:
@@ -197,14 +208,17 @@ def _jumps(
     now: Observation,
     seconds: float,
     usual: float,
+    most: float,
 ) -> list[Hypothesis]:
-    """Return hypotheses at places that only a jump explains."""
+    """Return hypotheses at places that only a jump explains, which costs at most
+    `most`.
+    """
     found = []
     for place in places:
         ahead = place.distance - parent.distance
         usually = surprise(ahead, parent.variance + now.noise, seconds, usual)
         jump = JUMP_COST + JUMP_LOG_COST * math.log1p(abs(ahead) / 100)
-        cost = parent.cost + place.cost + min(usually, jump)
+        cost = parent.cost + place.cost + min(usually, jump, most)
         found.append(_born(place, now.t, cost, now.noise, usual))
     return found
 
@@ -281,6 +295,8 @@ def _observed(
     if not (place.inside or silent):
         # The end of a segment is the place.
         posterior = (place.distance, *posterior[1:])
+    if not silent:
+        cost += BACK_COST * max(-posterior[1] - BACK_MPS, 0.0) * seconds
     return hypothesis.with_motion(posterior, hypothesis.cost + cost, 0.0)
 
 
