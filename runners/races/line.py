@@ -103,6 +103,16 @@ class Line:
             east = (east + 180) % 360 - 180
         return east * self._per_lng, (lat - self._lat) * self._per_lat
 
+    def gap(self, one: float, other: float) -> float:
+        """Return how far apart the places at two distances along the line are."""
+        (x, y), (to_x, to_y) = self._at(one), self._at(other)
+        return math.hypot(to_x - x, to_y - y)
+
+    def _at(self, distance: float) -> tuple[float, float]:
+        i = max(bisect_right(self._along, distance) - 1, 0)
+        on = distance - self._along[i]
+        return self._x[i] + on * self._east[i], self._y[i] + on * self._north[i]
+
     def along(
         self,
         spot: Spot,

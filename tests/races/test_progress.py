@@ -25,6 +25,7 @@ from tests.races.bob import (
     course,
     follow,
     guide,
+    laps_of,
     running,
     splits,
 )
@@ -217,6 +218,18 @@ def test_nobody_runs_back_along_the_course_beside_the_other_leg() -> None:
     _, seen = follow(guide(line), run, state)
 
     assert seen[-1].progress == pytest.approx(6_409 + 3 * 95, abs=20)
+
+
+def test_equal_laps_are_not_shown_in_turn() -> None:
+    line = laps_of(100, 25)
+    state = started(1_900, 804, 1_204)
+    state.hypotheses = tuple(
+        each._replace(cost=cost, speed=3.0)
+        for each, cost in zip(state.hypotheses, (0.5, 0.0), strict=True)
+    )
+    _, seen = follow(guide(line), [at(1_901, 7, accuracy=5.0)], state)
+
+    assert seen[-1].progress == pytest.approx(807, abs=5)
 
 
 def started(second: int, *distances: float) -> State:

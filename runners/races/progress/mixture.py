@@ -34,6 +34,9 @@ BEND_M = 100.0
 # Hypotheses whose cost exceeds that of the best by more are dropped.
 MAX_COST = 28.0
 HYPOTHESIS_LIMIT = 8
+# While fixes come often, the hypothesis that is shown stays until another is likelier
+# by more than this.
+EQUAL_COST = 6.0
 # Hypotheses within this distance are merged.
 SAME_PLACE_M = 15.0
 # The cost of a place that only a jump explains: a constant, and one per logarithm of
@@ -106,15 +109,18 @@ class Mixture:
         misfit = MISFIT_COST * min(1.0, seconds / FITTING_S)
         repeats = max(1.0, LASTING_S / seconds)
         found: list[Hypothesis] = []
+        shown: Hypothesis | None = None
         beside = math.inf
         fits = False
-        for hypothesis in hypotheses:
+        for number, hypothesis in enumerate(hypotheses):
             motion = moved(hypothesis[:5], seconds, pace)
             branches, nearest = self._branches(
                 hypothesis, motion, now, now.noise * repeats, seconds, usual, reach[1]
             )
             beside = min(beside, nearest)
             found += branches
+            if number == 0 and seconds <= SILENCE_S:
+                shown = min(branches, key=_cost, default=None)
             if branches and min(b.cost for b in branches) < hypothesis.cost + FIT_COST:
                 fits = True
             else:
@@ -133,12 +139,32 @@ class Mixture:
             parent = likeliest
             reach = parent.distance - BEND_M, min(parent.distance + BEND_M, reach[1])
         else:
-            return pruned(found), beside
+            return self._steady(pruned(found), shown), beside
         places = self._near(now, now.noise, *reach)
         beside = min([beside, *(place.beside for place in places)])
         on_course = _on_course(places, now)
         found += _jumps(parent, on_course, now, seconds, usual, jump_cost)
-        return pruned(found), beside
+        return self._steady(pruned(found), shown), beside
+
+    def _steady(
+        self, hypotheses: list[Hypothesis], shown: Hypothesis | None
+    ) -> list[Hypothesis]:
+        """Return the hypotheses, first the one that was `shown` if it is still about as
+        likely as the best at the same place, on a different lap.
+        """
+        best = hypotheses[0]
+        if shown is None or best.misfits:
+            return hypotheses
+        for number, hypothesis in enumerate(hypotheses):
+            if (
+                hypothesis.cost <= EQUAL_COST
+                and not hypothesis.misfits
+                and abs(hypothesis.distance - shown.distance) <= SAME_PLACE_M
+                and self._line.gap(hypothesis.distance, best.distance) <= SAME_PLACE_M
+            ):
+                hypotheses.insert(0, hypotheses.pop(number))
+                break
+        return hypotheses
 
     def _beside(self, motion: Motion, now: Observation) -> Motion:
         """Return the motion of a runner beside the course.
