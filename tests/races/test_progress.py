@@ -154,6 +154,23 @@ def test_a_sudden_jump_counts_as_an_error_unless_the_distance_grows() -> None:
     assert state.status == "off_course"
 
 
+@pytest.mark.parametrize("every", [5, 30])
+def test_who_stands_beside_the_course_is_not_shown_running_on(every: int) -> None:
+    bobs = guide(STRAIGHT)
+    ran = range(0, 300, every)
+    state, _ = follow(bobs, along(STRAIGHT, *((s, 3.0 * s) for s in ran)))
+    stands = [at(second, 880, 26) for second in range(300, 480, every)]
+    _, seen = follow(bobs, stands, state)
+
+    errors = [abs((one.progress or 0) - 880) for one in seen]
+    assert max(errors) < 80
+    assert all(
+        error < 3 * (one.uncertainty or 0)
+        for error, one in zip(errors, seen, strict=True)
+        if error > 50
+    )
+
+
 def test_two_fixes_beside_the_course_are_not_off_course() -> None:
     bobs = guide(STRAIGHT)
     state, _ = follow(bobs, running(STRAIGHT, 0, 100))

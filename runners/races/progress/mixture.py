@@ -124,8 +124,9 @@ class Mixture:
             if branches and min(b.cost for b in branches) < hypothesis.cost + FIT_COST:
                 fits = True
             else:
-                if nearest > BESIDE_SIGMAS * now.sigma and seconds > SILENCE_S:
-                    motion = self._beside(motion, now)
+                if nearest > BESIDE_SIGMAS * now.sigma and hypothesis.misfits <= LOST_S:
+                    low = hypothesis.distance - BEND_M
+                    motion = self._beside(motion, now, repeats, low)
                 found.append(_coasting(hypothesis, motion, seconds, misfit))
         likeliest = min(found, key=_cost)
         jump_cost = math.inf
@@ -166,20 +167,23 @@ class Mixture:
                 break
         return hypotheses
 
-    def _beside(self, motion: Motion, now: Observation) -> Motion:
+    def _beside(
+        self, motion: Motion, now: Observation, repeats: float, back: float
+    ) -> Motion:
         """Return the motion of a runner beside the course.
 
-        They are probably as near to a place along the course as they are beside it.
+        They are probably as near to a place along the course as they are beside it, and
+        may have stayed about `back`. So many fixes as `repeats` are one observation.
         """
         distance, _, variance, _, _ = motion
         tail = 3 * math.sqrt(variance)
-        low, high = distance - tail, distance + tail
+        low, high = min(distance - tail, back), distance + tail
         near = self._line.near(now.spot, now.noise, ASTRAY_M, low, high)
         if not near or distance > self._finish:
             # Behind the finish they have left the course.
             return motion
         place = min(near, key=lambda place: place.beside)
-        return _corrected(motion, place.distance - distance, place.beside**2)
+        return _corrected(motion, place.distance - distance, repeats * place.beside**2)
 
     def _near(
         self, now: Observation, noise: float, low: float, high: float
@@ -311,12 +315,6 @@ def _observed(
         if not (ends and ahead < 0):
             cost += 8 * math.log1p(own / 8)
         cost *= min(max(seconds / FITTING_S, LASTING_S / FITTING_S), 1.0)
-    if square > DOUBT_SQUARE:
-        # Runners stop and turn, so the motion is less certain than assumed.
-        times = (ahead * ahead / DOUBT_SQUARE - noise) / variance
-        variance, covariance = times * variance, times * covariance
-        speed_variance *= times
-        motion = distance, speed, variance, covariance, speed_variance
     posterior = _corrected(motion, ahead, noise)
     if not (place.inside or silent):
         # The end of a segment is the place.
@@ -330,6 +328,12 @@ def _corrected(motion: Motion, ahead: float, noise: float) -> Motion:
     """Return the motion after an observation so far ahead, of a variance `noise`."""
     distance, speed, variance, covariance, speed_variance = motion
     total = variance + noise
+    if ahead * ahead > DOUBT_SQUARE * total:
+        # Runners stop and turn, so the motion is less certain than assumed.
+        total = ahead * ahead / DOUBT_SQUARE
+        times = (total - noise) / variance
+        variance, covariance = times * variance, times * covariance
+        speed_variance *= times
     along = covariance / total
     return (
         distance + variance / total * ahead,

@@ -30,7 +30,11 @@ from runners.races.progress.motion import (
     is_fast,
     top_average,
 )
-from runners.races.progress.observation import Observation, average_noise
+from runners.races.progress.observation import (
+    MAX_OFF_COURSE_M,
+    Observation,
+    average_noise,
+)
 from runners.races.progress.off_course import note_beside
 from runners.races.progress.rides import (
     RETURN_M,
@@ -128,7 +132,7 @@ class Running:
             )
         ):
             silent = seconds > SILENCE_S
-            return self._lost(state, now, best, certain, usual, silent)
+            return self._lost(state, now, best, certain, usual, silent, beside)
         average_noise(state, now.noise, beside, seconds)
         state.unsure = 0 if sure else state.unsure or now.t
         return self._matched(state, now, best, certain, usual)
@@ -314,10 +318,12 @@ class Running:
         certain: Node,
         usual: float,
         silent: bool,
+        beside: float,
     ) -> Seen:
         """Return the progress while fixes do not match the expectation.
 
-        After a `silent` time few of them were wrong, and the runner has gone on.
+        After a `silent` time few of them were wrong, and the runner has gone on. They
+        are probably as wrong along the course as `beside` it, in metres.
         """
         if state.rode:
             state.status = "off_course"
@@ -337,7 +343,8 @@ class Running:
         ):
             # The runner has left the course behind the finish line.
             return self._count(state, now, over, certain, usual)
-        return self._seen(state.hypotheses)
+        spread = math.hypot(deviation(state.hypotheses), min(beside, MAX_OFF_COURSE_M))
+        return self._seen(state.hypotheses)._replace(uncertainty=rounded(spread, 100))
 
 
 def _certain(state: State) -> Node:
