@@ -171,6 +171,16 @@ def test_who_stands_beside_the_course_is_not_shown_running_on(every: int) -> Non
     )
 
 
+def test_a_slow_detour_of_a_phone_that_states_large_errors_is_off_course() -> None:
+    bobs = guide(STRAIGHT)
+    ran = [at(s, 2.5 * s, accuracy=20) for s in range(0, 400, 5)]
+    state, _ = follow(bobs, ran)
+    away = [at(400 + s, 1_000 + s, 0.8 * s, accuracy=20) for s in range(0, 137, 5)]
+    state, _ = follow(bobs, away, state)
+
+    assert state.status == "off_course"
+
+
 def test_two_fixes_beside_the_course_are_not_off_course() -> None:
     bobs = guide(STRAIGHT)
     state, _ = follow(bobs, running(STRAIGHT, 0, 100))

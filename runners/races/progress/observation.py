@@ -27,6 +27,9 @@ NOISE_MEMORY_S = 90.0
 NOISE_MAX_DIVISOR = 2.0
 NOISE_MAX_FACTOR = 4.0
 NOISE_USUAL_M2 = 15.0**2
+# A larger error, in squared standard deviations, may be the beginning of a detour. It
+# counts as one of this size.
+NOISE_SQUARE = 4.0
 # The errors of a phone that sends more rarely than every SLOW_S are not averaged often
 # enough to find out that it reports too small ones. They are at least SLOW_SIGMA_M.
 SLOW_S = 60.0
@@ -85,5 +88,6 @@ def average_noise(state: State, noise: float, beside: float, seconds: float) -> 
     """Add a distance from the course to the averaged errors of the phone."""
     if state.noise is not None:
         part = min(seconds / NOISE_MEMORY_S, 0.2)
-        noise = state.noise + part * (beside * beside - state.noise)
+        square = min(beside * beside, NOISE_SQUARE * noise)
+        noise = state.noise + part * (square - state.noise)
     state.noise = rounded(noise, 10)
