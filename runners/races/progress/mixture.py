@@ -79,19 +79,6 @@ class Mixture:
         self._start, self._finish = start, finish
         self._top_speed = top_speed
 
-    def first(
-        self, now: Observation, usual: float, seconds: float, reach: float
-    ) -> list[Hypothesis]:
-        """Return the hypotheses of a runner who may have started some seconds ago."""
-        found = []
-        high = self._start + reach
-        mean, spread = self._start + usual * seconds, 0.5 * usual * seconds + 30
-        for place in _on_course(self._near(now, now.noise, self._start, high), now):
-            off = (place.distance - mean) / spread
-            cost = place.cost + 8 * math.log1p(off * off / 8)
-            found.append(_born(place, now.t, cost, now.noise, usual))
-        return pruned(found)
-
     def step(
         self,
         hypotheses: Iterable[Hypothesis],
@@ -249,11 +236,11 @@ def _jumps(
         usually = surprise(ahead, parent.variance + now.noise, seconds, usual)
         jump = JUMP_COST + JUMP_LOG_COST * math.log1p(abs(ahead) / 100)
         cost = parent.cost + place.cost + min(usually, jump, most)
-        found.append(_born(place, now.t, cost, now.noise, usual))
+        found.append(born(place, now.t, cost, now.noise, usual))
     return found
 
 
-def _born(place: Place, t: int, cost: float, noise: float, speed: float) -> Hypothesis:
+def born(place: Place, t: int, cost: float, noise: float, speed: float) -> Hypothesis:
     distance, spread = place.distance, 0.1 * speed * speed + 0.2
     return Hypothesis(distance, speed, noise, 0.0, spread, cost, t, distance)
 
@@ -308,7 +295,7 @@ def _observed(
         if hypothesis.misfits > LOST_S:
             far = abs(place.distance - hypothesis.origin) > REJOIN_NEAR_M
             cost += hypothesis.cost + (REJOIN_FAR_COST if far else REJOIN_COST)
-            return _born(place, t, cost, noise, usual)
+            return born(place, t, cost, noise, usual)
     else:
         own = square if place.inside else ahead * ahead / variance
         cost = place.cost - own

@@ -175,6 +175,7 @@ class State:
     # Positions of the last minutes, and the one before a silence.
     trail: tuple[Trail, ...] = ()
     # The first position of the present series beside the course or too far along it.
+    # Before the start, the last position that was weighed.
     elsewhere: Here | None = None
     # The first position at the present place, if that is newer than the certain one.
     stays: Here | None = None
