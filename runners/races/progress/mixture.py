@@ -46,6 +46,8 @@ JUMP_LOG_COST = 3.0
 # The length of the course that a runner may have cut. It falls to a tenth over CUT_S.
 CUT_M = 1_000.0
 CUT_S = 600.0
+# Spells of errors last about this long.
+SPELL_S = 100.0
 # Runners who are astray are probably within this distance of the course.
 ASTRAY_M = 300.0
 # Runners turn back for some metres only. Faster than BACK_MPS, each metre back has a
@@ -113,7 +115,11 @@ class Mixture:
             else:
                 if nearest > BESIDE_SIGMAS * now.sigma and hypothesis.misfits <= LOST_S:
                     low = hypothesis.distance - BEND_M
-                    motion = self._beside(motion, now, repeats, low)
+                    # The way of fixes that come often shows who stands. Otherwise a
+                    # spell of errors is one observation.
+                    often = seconds <= LASTING_S
+                    times = repeats if often else max(SPELL_S / seconds, 1.0)
+                    motion = self._beside(motion, now, times, low)
                 found.append(_coasting(hypothesis, motion, seconds, misfit))
         likeliest = min(found, key=_cost)
         jump_cost = math.inf
