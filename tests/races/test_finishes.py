@@ -305,3 +305,32 @@ def test_a_false_fix_before_a_silence_does_not_hide_a_fast_finish(every: int) ->
     state, _ = follow(guide(STRAIGHT), [*run, false, *stands])
 
     assert state.status == "finished"
+
+
+@pytest.mark.parametrize(
+    ("every", "after", "finishes"),
+    [
+        # Seen on the line, then beside the course, then on the way home by car.
+        (120, [(3_365, 10_000, 0), (3_485, 10_010, 160), (3_605, 8_000, 900)], True),
+        # Seen beside the course only.
+        (600, [(3_600, 9_990, 230), (4_200, 6_000, 3_000)], True),
+        # Walks back along the course.
+        (120, [(3_360, 9_992, 0), (3_480, 9_840, 0), (3_600, 9_690, 0)], True),
+        # Walks the rest.
+        (120, [(3_360, 9_650, 0), (3_480, 9_740, 0), (3_600, 9_830, 0)], False),
+        # Is too far away to have walked there.
+        (120, [(3_360, 9_600, 600), (3_480, 9_000, 1_200)], False),
+    ],
+    ids=["car", "beside", "back", "slow", "far"],
+)
+def test_a_runner_who_leaves_the_finish_has_finished(
+    every: int, after: list[tuple[int, float, float]], finishes: bool
+) -> None:
+    run = [(s, 3.0 * s - 15, 0.0) for s in range(every, 3_300, every)]
+    state, seen = follow(guide(STRAIGHT), slow_phone(STRAIGHT, *run, *after))
+
+    assert (state.status == "finished") is finishes
+    passed = [passing for passing in splits(seen) if passing.mark == 99]
+    assert len(passed) == finishes
+    for finish in passed:
+        assert abs(finish.at - GUN - 3_338_000) <= 1000 * finish.uncertainty <= 660_000

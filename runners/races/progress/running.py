@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from runners.races.course import Course
 from runners.races.progress.finish import (
+    FINISH_REACH_M,
     has_stood,
     note_standing,
     prefer_finish,
@@ -43,6 +44,7 @@ from runners.races.progress.rides import (
     note_speed,
     runs_again,
 )
+from runners.races.progress.start import SHORT_LAP_M
 from runners.races.progress.state import (
     ACCURACY_SIGMAS,
     Here,
@@ -65,6 +67,11 @@ UNDECIDED_S = 100.0
 # Runners lost by map matching are at the finish within this distance of it. Runners who
 # come to it faster than they can run were driven.
 FINISH_AREA_M = 150.0
+# Runners who were due at the finish LEAVES_S ago, and later by a share of the time to
+# it, have finished if they are beside the course or back on it and have walked there.
+LEAVES_S = 25.0
+LATE_SHARE = 0.2
+WALKING_MPS = 1.5
 # Runners who appear at the finish after this time without a fix may have come by bus.
 # They have run there if they were not much slower than before: at this share of their
 # pace. The last 12 km of a marathon are below 0.75 for one runner in 19, below 0.67 for
@@ -95,6 +102,10 @@ class Running:
         self._start, self._finish = start, finish
         self._top_speed = top_speed
         self._finish_place = course.point_at(finish)
+        ends = course.passes(*self._finish_place, within=STAYS_M)
+        self._ends_short_lap = any(
+            2 * STAYS_M < finish - end <= SHORT_LAP_M for end in ends
+        )
 
     def step(self, state: State, now: Observation) -> Seen:
         """Change the state by a fix and return the progress that it shows."""
@@ -124,6 +135,11 @@ class Running:
         note_speed(state, now.here, along, certain, pace, self._top_speed, sure)
         best, certain = state.hypotheses[0], _certain(state)
         self._note_elsewhere(state, now.here, best)
+        # A phone that sends often shows the crossing.
+        if seconds >= LEAVES_S and self._has_left(state, now, best, certain, usual):
+            over = best._replace(distance=self._finish + 1.0)
+            if not self._was_driven(state, over, certain):
+                return self._count(state, now, over, certain, usual, left=True)
         if (
             best.misfits
             or crosses
@@ -252,6 +268,32 @@ class Running:
         since = (arrived - certain.t) / 1000
         return since > UNSEEN_S and ran < UNSEEN_PACE_SHARE * pace.usual * since
 
+    def _has_left(
+        self,
+        state: State,
+        now: Observation,
+        best: Hypothesis,
+        certain: Node,
+        usual: float,
+    ) -> bool:
+        """Return whether a runner who was due at the finish has gone away from there.
+
+        They are beside the course or go back along it, within walking distance.
+        """
+        if state.rode or state.fast:
+            return False
+        rest = 1000 * max(self._finish - certain.distance, 0.0) / usual
+        away = (now.t - certain.t - rest) / 1000
+        error = 2 * math.sqrt(best.variance) + FINISH_REACH_M
+        # On short laps this would be an earlier lap.
+        back = not self._ends_short_lap and best.distance < certain.distance - error
+        return bool(
+            (best.misfits or back)
+            and away >= LEAVES_S + LATE_SHARE * rest / 1000
+            and metres_between(now.here.lat, now.here.lng, *self._finish_place)
+            <= FINISH_AREA_M + WALKING_MPS * away
+        )
+
     def _note_elsewhere(self, state: State, here: Here, best: Hypothesis) -> None:
         """Record where a series of fixes began that do not match the expectation.
 
@@ -274,8 +316,13 @@ class Running:
         best: Hypothesis,
         certain: Node,
         usual: float,
+        *,
+        left: bool = False,
     ) -> Seen:
-        """Move the certain place and pass the marks before it."""
+        """Move the certain place and pass the marks before it.
+
+        `left`: the runner has finished and gone away.
+        """
         nodes = [certain]
         if certain.t < best.since < now.t:
             nodes.append(Node(best.since, best.origin))
@@ -284,11 +331,14 @@ class Running:
         spread = deviation(state.hypotheses if state.unsure else (best,))
         doubt = DOUBT_SIGMAS * spread / max(usual, best.speed)
         stands = state.stands
-        if stands is not None and has_stood(stands, now, best, certain, finish):
+        if stands is not None and (
+            left or has_stood(stands, now, best, certain, finish)
+        ):
             # The runner has crossed the line and gone back, or stands a little short of
             # it because of GPS errors.
             reached, doubt = finish + 1, stands.doubt
-            nodes = [Node(stands.crossed, reached)]
+            nodes = [certain] if left and certain.t < stands.crossed else []
+            nodes.append(Node(stands.crossed, reached))
         else:
             nodes.append(Node(now.t, reached))
         if reached < certain.distance - CORRECTED_M:
