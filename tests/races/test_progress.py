@@ -154,12 +154,16 @@ def test_a_sudden_jump_counts_as_an_error_unless_the_distance_grows() -> None:
     assert state.status == "off_course"
 
 
-@pytest.mark.parametrize("every", [5, 30])
-def test_who_stands_beside_the_course_is_not_shown_running_on(every: int) -> None:
+@pytest.mark.parametrize(
+    ("every", "beside", "accuracy"), [(5, 26, None), (30, 26, None), (30, 32, 6.0)]
+)
+def test_who_stands_beside_the_course_is_not_shown_running_on(
+    every: int, beside: int, accuracy: float | None
+) -> None:
     bobs = guide(STRAIGHT)
-    ran = range(0, 300, every)
-    state, _ = follow(bobs, along(STRAIGHT, *((s, 3.0 * s) for s in ran)))
-    stands = [at(second, 880, 26) for second in range(300, 480, every)]
+    run = [at(s, 3.0 * s, accuracy=accuracy) for s in range(0, 300, every)]
+    state, _ = follow(bobs, run)
+    stands = [at(s, 880, beside, accuracy=accuracy) for s in range(300, 480, every)]
     _, seen = follow(bobs, stands, state)
 
     errors = [abs((one.progress or 0) - 880) for one in seen]
@@ -169,6 +173,22 @@ def test_who_stands_beside_the_course_is_not_shown_running_on(every: int) -> Non
         for error, one in zip(errors, seen, strict=True)
         if error > 50
     )
+
+
+def test_who_goes_on_after_a_stop_is_followed_soon() -> None:
+    bobs = guide(STRAIGHT)
+    ran = [at(second, 3.0 * second, accuracy=6.0) for second in range(300)]
+    stands = [at(second, 897, 20, accuracy=6.0) for second in range(300, 480)]
+    state, _ = follow(bobs, [*ran, *stands])
+    runs = [at(480 + s, 897 + 3.0 * s, accuracy=6.0) for s in range(60)]
+    _, seen = follow(bobs, runs, state)
+
+    errors = [
+        abs(one.progress - 897 - 3.0 * second)
+        for second, one in enumerate(seen)
+        if one.progress is not None
+    ]
+    assert max(errors[20:]) < 15
 
 
 def test_a_slow_detour_of_a_phone_that_states_large_errors_is_off_course() -> None:

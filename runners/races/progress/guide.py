@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from runners.races.course import Course
 from runners.races.line import Line
 from runners.races.progress.mixture import Mixture
-from runners.races.progress.observation import observe
+from runners.races.progress.observation import Observation, observe
 from runners.races.progress.running import Running
 from runners.races.progress.start import Starting
 from runners.races.progress.state import (
@@ -93,10 +93,11 @@ class Guide:
         if _is_coarse(here) or (jumps and not confirms):
             state.held = here
             return state, self._running.predicted(state)._replace(held=True)
+        now = observe(self._line, state, fix, here)
         state.shown, state.held = here, None
         if jumps and held is not None:
             self._running.jumped(state, held)
-        seen = self._follow(state, fix, here)
+        seen = self._follow(state, now)
         # Without a jump the runner is still near the earlier place.
         if held is None or not confirms or not (jumps or _is_coarse(held)):
             return state, seen
@@ -134,8 +135,7 @@ class Guide:
             or metres_between(one.lat, one.lng, other.lat, other.lng) <= reach
         )
 
-    def _follow(self, state: State, fix: Fix, here: Here) -> Seen:
-        now = observe(self._line, state, fix, here)
+    def _follow(self, state: State, now: Observation) -> Seen:
         if state.status == "registered":
             return self._starting.step(state, now)
         return self._running.step(state, now)

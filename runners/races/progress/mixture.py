@@ -48,6 +48,8 @@ CUT_M = 1_000.0
 CUT_S = 600.0
 # Spells of errors last about this long.
 SPELL_S = 100.0
+# Runners who have moved by less than this share of their usual way may stand.
+STANDS_SHARE = 0.5
 # Runners who are astray are probably within this distance of the course.
 ASTRAY_M = 300.0
 # Runners turn back for some metres only. Faster than BACK_MPS, each metre back has a
@@ -117,7 +119,10 @@ class Mixture:
                     low = hypothesis.distance - BEND_M
                     # The way of fixes that come often shows who stands. Otherwise a
                     # spell of errors is one observation.
-                    often = seconds <= LASTING_S
+                    often = seconds <= LASTING_S or (
+                        seconds <= SILENCE_S
+                        and now.moved < STANDS_SHARE * usual * seconds
+                    )
                     times = repeats if often else max(SPELL_S / seconds, 1.0)
                     motion = self._beside(motion, now, times, low)
                 found.append(_coasting(hypothesis, motion, seconds, misfit))
@@ -176,7 +181,8 @@ class Mixture:
             # Behind the finish they have left the course.
             return motion
         place = min(near, key=lambda place: place.beside)
-        return _corrected(motion, place.distance - distance, repeats * place.beside**2)
+        noise = place.beside**2
+        return _corrected(motion, place.distance - distance, repeats * noise, noise)
 
     def _near(
         self, now: Observation, noise: float, low: float, high: float
@@ -215,7 +221,7 @@ class Mixture:
         ends = hypothesis.distance >= self._finish - FINISH_STOP_M
         return [
             _observed(
-                hypothesis, motion, place, now.t, noise, silent, seconds, usual, ends
+                hypothesis, motion, place, now, noise, silent, seconds, usual, ends
             )
             for place in _on_course(places, now)
         ], nearest
@@ -278,7 +284,7 @@ def _observed(
     hypothesis: Hypothesis,
     motion: Motion,
     place: Place,
-    t: int,
+    now: Observation,
     noise: float,
     silent: bool,
     seconds: float,
@@ -301,14 +307,14 @@ def _observed(
         if hypothesis.misfits > LOST_S:
             far = abs(place.distance - hypothesis.origin) > REJOIN_NEAR_M
             cost += hypothesis.cost + (REJOIN_FAR_COST if far else REJOIN_COST)
-            return born(place, t, cost, noise, usual)
+            return born(place, now.t, cost, noise, usual)
     else:
         own = square if place.inside else ahead * ahead / variance
         cost = place.cost - own
         if not (ends and ahead < 0):
             cost += 8 * math.log1p(own / 8)
         cost *= min(max(seconds / FITTING_S, LASTING_S / FITTING_S), 1.0)
-    posterior = _corrected(motion, ahead, noise)
+    posterior = _corrected(motion, ahead, noise, now.noise)
     if not (place.inside or silent):
         # The end of a segment is the place.
         posterior = (place.distance, *posterior[1:])
@@ -317,16 +323,19 @@ def _observed(
     return hypothesis.with_motion(posterior, hypothesis.cost + cost, 0.0)
 
 
-def _corrected(motion: Motion, ahead: float, noise: float) -> Motion:
-    """Return the motion after an observation so far ahead, of a variance `noise`."""
+def _corrected(motion: Motion, ahead: float, noise: float, once: float) -> Motion:
+    """Return the motion after an observation so far ahead, of a variance `noise`.
+
+    `once` is the variance of this fix alone: several that follow each other are one
+    observation, but a single one shows that the runner does not move as expected.
+    """
     distance, speed, variance, covariance, speed_variance = motion
-    total = variance + noise
-    if ahead * ahead > DOUBT_SQUARE * total:
+    if ahead * ahead > DOUBT_SQUARE * (variance + once):
         # Runners stop and turn, so the motion is less certain than assumed.
-        total = ahead * ahead / DOUBT_SQUARE
-        times = (total - noise) / variance
+        times = (ahead * ahead / DOUBT_SQUARE - once) / variance
         variance, covariance = times * variance, times * covariance
         speed_variance *= times
+    total = variance + noise
     along = covariance / total
     return (
         distance + variance / total * ahead,

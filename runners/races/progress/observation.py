@@ -12,6 +12,7 @@ from runners.races.progress.state import (
     Fix,
     Here,
     State,
+    metres_between,
     rounded,
     slack_of,
 )
@@ -40,8 +41,8 @@ class Observation(NamedTuple):
     """A fix on the plane of the course.
 
     `noise` is the variance and `sigma` the standard deviation of each axis, `slack` the
-    largest plausible error, and `limit` the distance from the course up to which the
-    fix is still on it, in metres.
+    largest plausible error, `limit` the distance from the course up to which the fix is
+    still on it, and `moved` the distance from the fix before, in metres.
     """
 
     here: Here
@@ -52,12 +53,15 @@ class Observation(NamedTuple):
     sigma: float
     slack: float
     limit: float
+    moved: float
 
 
 def observe(line: Line, state: State, fix: Fix, here: Here) -> Observation:
     """Return the observation in a fix, with the noise of this runner's phone."""
     noise = _noise(state, here)
     sigma = math.sqrt(noise)
+    last = state.shown
+    moved = metres_between(last.lat, last.lng, here.lat, here.lng) if last else math.inf
     accuracy = ACCURACY_SIGMAS * sigma
     limit = max(OFF_COURSE_ACCURACIES * accuracy, MIN_OFF_COURSE_M)
     return Observation(
@@ -69,6 +73,7 @@ def observe(line: Line, state: State, fix: Fix, here: Here) -> Observation:
         sigma,
         slack_of(accuracy),
         min(limit, MAX_OFF_COURSE_M),
+        moved,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from runners.races.course import Course
 from runners.races.progress.finish import (
     FINISH_REACH_M,
+    STANDING_MPS,
     has_stood,
     note_standing,
     prefer_finish,
@@ -149,7 +150,9 @@ class Running:
         ):
             silent = seconds > SILENCE_S
             return self._lost(state, now, best, certain, usual, silent, beside)
-        average_noise(state, now.noise, beside, seconds)
+        if best.speed > STANDING_MPS:
+            # Who stands beside the course says nothing of the phone's errors.
+            average_noise(state, now.noise, beside, seconds)
         state.unsure = 0 if sure else state.unsure or now.t
         return self._matched(state, now, best, certain, usual)
 
