@@ -420,6 +420,17 @@ def test_a_silence_after_the_first_fix_does_not_slow_a_runner_down() -> None:
     )
 
 
+@pytest.mark.parametrize("every", [1, 30])
+def test_who_is_first_seen_beside_the_course_starts_all_the_same(every: int) -> None:
+    first = at(600, 1_800, 100)
+    fixes = [at(s, 3 * s) for s in range(600 + every, 1_200, every)]
+    state, seen = follow(guide(STRAIGHT), [first, *fixes])
+
+    assert state.status == "started"
+    ran = 3 * (fixes[-1].t - GUN) / 1000
+    assert seen[-1].progress == pytest.approx(ran, abs=10)
+
+
 def test_the_first_fix_of_a_slow_phone_may_be_just_after_the_line() -> None:
     state, seen = follow(
         guide(STRAIGHT), [at(19, 10), at(1_200, 4_000), at(1_800, 6_000)]

@@ -122,10 +122,12 @@ class Starting:
         reach = self._top_speed * (here.t - state.gun) / 1000 + 2 * now.slack
         places = self._waiting.places(now, self._start + reach)
         waits, near = self._waiting.waits(place, before, now, seconds)
-        after = (last - state.gun) / 1000
-        leaves = left(after, after + seconds)
+        # Without a hypothesis they may have left at any time since they waited.
+        after = ((last if old else since) - state.gun) / 1000
+        until = max((here.t - state.gun) / 1000, after + 1.0)
+        leaves = left(after, until)
         share = leave = sum(part.share for part in leaves)
-        reach = self._top_speed * seconds + 2 * now.slack
+        reach = self._top_speed * (until - after) + 2 * now.slack
         runs, found = self._waiting.starts(places, now, leaves, self._usual, reach)
         if old:
             pace = self._pace(state, origin)
