@@ -74,6 +74,16 @@ def test_a_false_fix_of_a_slow_phone_loses_no_lap(back: int) -> None:
     assert [passing.mark for passing in splits(seen)] == [0, 1, 2]
 
 
+def test_who_runs_on_after_a_long_walk_loses_no_lap() -> None:
+    laps = laps_of(875, 6)
+    walk = [(s, 1.5 * s) for s in range(30, 2_400, 30)]
+    run = [(s, 3_600 + 4.6 * (s - 2_400)) for s in range(2_400, 3_600, 30)]
+    state, seen = follow(guide(laps), along(laps, *walk, *run))
+
+    assert state.status == "started"
+    assert seen[-1].progress == pytest.approx(run[-1][1], abs=20)
+
+
 def test_who_stands_at_the_end_of_a_lap_runs_no_lap() -> None:
     laps = laps_of(600, 4)
     run = every_ten_minutes(laps, 1_800, 3_600, 5_400, *[7_200] * 4)

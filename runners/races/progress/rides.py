@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from runners.races.progress.lost import lost_at
-from runners.races.progress.motion import Pace, top_average
+from runners.races.progress.motion import Pace, top_average, usual_pace
 from runners.races.progress.state import Here, Hypothesis, State, Trail, metres_between
 from runners.races.splits import Node
 
@@ -27,6 +27,10 @@ RIDE_SLACK_M = 150.0
 ARRIVING_SHARE = 1.08
 # Over longer silences the distance along the course is measured too.
 SILENT_RIDE_S = 240.0
+# While fixes follow the course at least this often, a pace up to this share of that of
+# an unknown runner (5 m/s) is a run, even after a walk.
+FOLLOWED_S = 240.0
+FOLLOWED_SHARE = 1.8
 # After a ride a runner counts again near the place where they left, or after a run of
 # this length.
 RETURN_M = 300.0
@@ -55,7 +59,12 @@ def note_speed(
     known = [old for old in (fast, state.elsewhere) if old and _is_near(old, here)]
     there = now._replace(t=min((old.t for old in known), default=here.t))
     share = CONFIRMING_SHARE if fast else 1.0
-    most = partial(top_average, pace, top_speed=top_speed, share=share)
+    followed = distance is not None and _are_followed((*trail, now))
+    least = FOLLOWED_SHARE * usual_pace(top_speed) if followed else 0.0
+
+    def most(seconds: float) -> float:
+        return max(top_average(pace, seconds, top_speed, share), least)
+
     before = next((old for old in trail if _is_ride(old, there, most)), None)
     if before is None:
         state.fast = None
@@ -80,6 +89,13 @@ def note_arrival(state: State, best: Hypothesis, certain: Node, usual: float) ->
     ran, seconds = best.distance - certain.distance, (state.t - certain.t) / 1000
     if not best.misfits and ran > max(RIDE_M, ARRIVING_SHARE * usual * seconds):
         state.rode = True
+
+
+def _are_followed(trail: Sequence[Trail]) -> bool:
+    return all(
+        old.distance is not None and new.t - old.t <= FOLLOWED_S * 1000
+        for old, new in pairwise(trail)
+    )
 
 
 def _is_near(one: Trail | Here, other: Here) -> bool:
