@@ -311,6 +311,19 @@ def test_who_crosses_an_earlier_part_of_the_course_on_a_detour_is_not_there() ->
     assert state.progress == pytest.approx(11_385, abs=30)
 
 
+def test_who_was_lost_does_not_run_back_on_the_other_leg() -> None:
+    far = [(10_000, 0), (10_000, 1_850), (10_300, 1_850), (10_300, 0), (14_000, 0)]
+    line = course((0, 0), *far, *far[-2::-1], (0, 0))
+    before = [(s, 3.0 * s) for s in range(30, 7_150, 30)]
+    # They have cut 4 km, unseen.
+    after = [(s, 25_400 + 3.0 * (s - 7_450)) for s in range(7_470, 10_500, 30)]
+    state, seen = follow(guide(line), along(line, *before, *after))
+
+    shown = [each.progress for each in seen[len(before) :]]
+    assert min(each for each in shown if each is not None) > 21_400
+    assert shown[-1] == pytest.approx(after[-1][1], abs=20)
+
+
 def test_fixes_beside_the_course_of_a_slow_phone_do_not_stop_the_progress() -> None:
     run = [at(s, 3.0 * s, accuracy=5.0) for s in range(120, 1_000, 120)]
     aside = [at(s, 3.0 * s, 48, accuracy=5.0) for s in range(1_080, 1_500, 120)]

@@ -126,7 +126,8 @@ class Running:
         note_beside(state, now, beside, usual)
         state.at, state.hypotheses = now.t, tuple(hypotheses)
         best = hypotheses[0]
-        crosses = state.status == "off_course" and _crosses(best, certain)
+        was_lost = now.t - 1000 * seconds - certain.t > ANYWHERE_AFTER_S * 1000
+        crosses = (state.status == "off_course" or was_lost) and _crosses(best, certain)
         along = None if best.misfits or crosses else best.distance
         sure = len(hypotheses) == 1 or self._is_sure(hypotheses)
         if best.distance > self._finish - FINISH_AREA_M and (
@@ -149,7 +150,7 @@ class Running:
             )
         ):
             silent = seconds > SILENCE_S
-            return self._lost(state, now, best, certain, usual, silent, beside)
+            return self._lost(state, now, best, certain, usual, silent, beside, crosses)
         if best.speed > STANDING_MPS:
             # Who stands beside the course says nothing of the phone's errors.
             average_noise(state, now.noise, beside, seconds)
@@ -372,6 +373,7 @@ class Running:
         usual: float,
         silent: bool,
         beside: float,
+        crosses: bool,
     ) -> Seen:
         """Return the progress while fixes do not match the expectation.
 
@@ -383,7 +385,7 @@ class Running:
         lost = lost_for(usual, now.t, certain)
         if state.status == "off_course":
             return Seen(certain.distance, lost)
-        if best.misfits >= ANYWHERE_AFTER_S:
+        if crosses or best.misfits >= ANYWHERE_AFTER_S:
             run = usual * (now.t - certain.t) / 1000 if silent else 0.0
             return Seen(min(certain.distance + run, self._finish), lost)
         short = self._finish - best.distance + math.sqrt(best.variance)
@@ -407,7 +409,9 @@ def _certain(state: State) -> Node:
 
 
 def _crosses(best: Hypothesis, certain: Node) -> bool:
-    """Return whether a runner off the course may only cross an earlier part of it."""
+    """Return whether a runner who was lost is probably not on an earlier part of the
+    course, but crosses it or runs beside it.
+    """
     return (
         best.since > certain.t
         and best.distance < certain.distance - RETURN_M
