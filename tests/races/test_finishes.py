@@ -296,6 +296,17 @@ def test_the_errors_of_a_slow_phone_at_the_finish_do_not_hide_it() -> None:
     assert state.status == "finished"
 
 
+@pytest.mark.parametrize("every", [30, 120])
+def test_who_drops_out_beside_the_course_shortly_before_the_finish(every: int) -> None:
+    run = [(s, 3.0 * s) for s in range(every, 3_000, every)]
+    last, distance = run[-1]
+    stay = [at(last + s, distance + 20, 70) for s in range(every, 2_400, every)]
+    state, seen = follow(guide(STRAIGHT), [*along(STRAIGHT, *run), *stay])
+
+    assert state.status == "off_course"
+    assert 99 not in [passing.mark for passing in splits(seen)]
+
+
 @pytest.mark.parametrize("every", [1, 15])
 def test_a_false_fix_before_a_silence_does_not_hide_a_fast_finish(every: int) -> None:
     run = running(STRAIGHT, 0, 3_001, step=every)

@@ -138,7 +138,12 @@ class Running:
         best, certain = state.hypotheses[0], _certain(state)
         self._note_elsewhere(state, now.here, best)
         # A phone that sends often shows the crossing.
-        if seconds >= LEAVES_S and self._has_left(state, now, best, certain, usual):
+        # Somebody who is beside the course before they are due has dropped out.
+        if (
+            seconds >= LEAVES_S
+            and certain.t >= now.t - round(1000 * seconds)
+            and self._has_left(state, now, best, certain, usual)
+        ):
             over = best._replace(distance=self._finish + 1.0)
             if not self._was_driven(state, over, certain):
                 return self._count(state, now, over, certain, usual, left=True)
