@@ -40,8 +40,9 @@ class Audience:
         self._pending: dict[int, bytes] = {}
         # Loop time at which the first of these was queued.
         self._pending_since = 0.0
-        # Members to whom the last frame is still to be written, the next one last.
-        self._remaining: list[TypedOutbox] = []
+        # Members to whom the last frame is still to be written, the next one last. A
+        # dict, as each one that drains meanwhile is taken out.
+        self._remaining: dict[TypedOutbox, None] = {}
         # Each runner's newest row and the tick that sent it, for members that skipped
         # frames.
         self._newest: dict[int, tuple[int, bytes]] = {}
@@ -99,19 +100,19 @@ class Audience:
         since, now = self._pending_since, self.hub.loop.time()
         if self._pending:
             self._pending_since = now
-        self._remaining = list(reversed(self.members))
+        self._remaining = dict.fromkeys(reversed(self.members))
         self._write(frame, (len(rows), merged), since, now)
 
     def _write(
         self, frame: bytes, counts: tuple[int, int], since: float, at: float
     ) -> None:
-        members = self._remaining[-SOCKETS_PER_PASS:]
-        del self._remaining[-SOCKETS_PER_PASS:]
+        count = min(SOCKETS_PER_PASS, len(self._remaining))
+        members = [self._remaining.popitem()[0] for _ in range(count)]
         if self._remaining:
             self.hub.loop.call_soon(self._write, frame, counts, since, at)
         written = 0
         one, now = (frame,), self.hub.loop.time()
-        for member in reversed(members):
+        for member in members:
             if member in self.members and member.write_shared(one, self, now):
                 written += 1
         rows, merged = counts
@@ -151,7 +152,7 @@ class Audience:
         """Do not write the last frame to a member; return False if it has got it."""
         if member not in self._remaining:
             return False
-        self._remaining.remove(member)
+        del self._remaining[member]
         return True
 
     def forget(self, runner: int) -> None:
