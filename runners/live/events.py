@@ -178,11 +178,19 @@ _LAYER_EVENTS: dict[str, type[Any]] = {
 
 def to_values(event: LayerEvent) -> list[Any]:
     """Return an event as plain values: the name of its type, then its fields."""
-    return [type(event).__name__, *event]
+    values = [type(event).__name__, *event]
+    if type(event) is SplitPassed and not event.withdrawn:
+        # The previous version does not know the field.
+        values.pop()
+    return values
 
 
 def from_values(values: Sequence[Any]) -> LayerEvent | Sequence[Any]:
     """Return the event of `to_values`; of a newer version's event, the values."""
     name, *fields = values
     kind = _LAYER_EVENTS.get(name)
-    return values if kind is None else kind(*fields)
+    if kind is None:
+        return values
+    # A newer version may have added fields.
+    event: LayerEvent = kind(*fields[: len(kind._fields)])
+    return event

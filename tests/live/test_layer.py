@@ -22,12 +22,23 @@ from runners.live.events import (
     SplitPassed,
     StateCorrected,
     StatusChanged,
+    from_values,
+    to_values,
 )
 from runners.live.layer import REDIS_TIMEOUT_S, LocalLayer, RedisLayer, redis_timeout
 from tests.services import Redis
 from tests.waiting import within
 
 T = 1_795_509_018_532
+
+
+def test_a_split_is_sent_as_the_previous_version_reads_it() -> None:
+    split = SplitPassed(1, "ann", "city", 1, T, 1_000.0, T, 5.0, 1, False, None)
+    values = to_values(split)
+    assert len(values) == len(SplitPassed._fields)
+    assert from_values(values) == split
+    withdrawn = split._replace(withdrawn=True)
+    assert from_values([*to_values(withdrawn), "of a newer version"]) == withdrawn
 
 
 @pytest.fixture(params=["local", "redis"])
