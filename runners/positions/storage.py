@@ -224,6 +224,12 @@ def _write(rows: Sequence[Row], changes: Sequence[Change]) -> None:
                     [(*_position_values(row), row.state, now) for row in latest],
                 )
         for change in changes:
+            if not isinstance(change, StateChange):
+                change.write()
+    # Each in a transaction of its own: in that of the batch, which has locked the
+    # positions of other runners, two processes would deadlock.
+    for change in changes:
+        if isinstance(change, StateChange):
             change.write()
 
 

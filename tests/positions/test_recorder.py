@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from runners.models import (
     Checkpoint,
@@ -22,7 +22,7 @@ from runners.models import (
 from runners.positions import recorder as recorder_module
 from runners.positions.fix import Fix
 from runners.positions.recorder import Recorder, RecorderFull
-from runners.positions.storage import Row, SplitChange, write_rows
+from runners.positions.storage import Row, SplitChange, StateChange, write_rows
 from runners.positions.track import Publisher
 from runners.units.clock import moment_of
 from tests.waiting import PATIENCE_S, eventually, within
@@ -49,6 +49,19 @@ def test_rows_are_written_as_they_were_measured(bob: Publisher) -> None:
     assert row.source == "websocket"
     latest = LatestPosition.objects.get(runner=bob.pk)
     assert (latest.recorded_at, latest.lat) == (row.recorded_at, row.lat)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_corrected_state_is_not_written_with_the_locks_of_a_batch(
+    bob: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = []
+    monkeypatch.setattr(
+        StateChange, "write", lambda _: locked.append(connection.in_atomic_block)
+    )
+    row = Row(bob.pk, Fix(T, 48.0, 2.0), "websocket")
+    write_rows([row], [StateChange(bob.pk + 1, T, "{}")])
+    assert locked == [False]
 
 
 def test_optional_values_are_stored_with_their_own_fix_only(bob: Publisher) -> None:
