@@ -108,15 +108,20 @@ def write_phone_activity(contacts: Mapping[int, PhoneActivity]) -> None:
     """Add activity to the stored rows. Causes five queries for any number of tokens."""
     with transaction.atomic():
         # Ordered by primary key, so that two processes never deadlock.
-        tokens = sorted(
-            RunnerToken.objects.filter(pk__in=contacts).values_list("pk", flat=True)
+        rows = RunnerToken.objects.filter(pk__in=contacts).order_by("pk")
+        tokens: list[RunnerToken] = list(rows.only("last_used_at"))
+        stored = (
+            Phone.objects.select_for_update()
+            .order_by("pk")
+            .in_bulk([token.pk for token in tokens])
         )
-        stored = Phone.objects.select_for_update().order_by("pk").in_bulk(tokens)
         phones = []
-        for pk in tokens:
-            phone = stored.get(pk) or Phone(token_id=pk, contact_at=contacts[pk].at)
-            _add(phone, contacts[pk])
+        for token in tokens:
+            contact = contacts[token.pk]
+            phone = stored.get(token.pk) or Phone(token=token, contact_at=contact.at)
+            _add(phone, contact)
             phones.append(phone)
+            token.last_used_at = max(token.last_used_at or contact.at, contact.at)
         Phone.objects.bulk_create(
             phones,
             update_conflicts=True,
@@ -129,7 +134,8 @@ def write_phone_activity(contacts: Mapping[int, PhoneActivity]) -> None:
         now = timezone.now()
         # Bypasses the manager, because a use changes no right and needs no
         # `RightsChange`.
-        QuerySet(RunnerToken).filter(pk__in=tokens).update(last_used_at=now)
+        uses: QuerySet[RunnerToken] = QuerySet(RunnerToken)
+        uses.bulk_update(tokens, ["last_used_at"])
         LatestPosition.objects.filter(
             runner__in={
                 contact.runner for contact in contacts.values() if not contact.accepted

@@ -7,6 +7,7 @@ import http.client
 import json
 import time
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
@@ -47,6 +48,18 @@ def test_counts_are_added_up(token: RunnerToken) -> None:
     assert phone.reasons == {"position.future": 3, "position.invalid": 1}
     token.refresh_from_db()
     assert token.last_used_at is not None
+
+
+def test_the_last_use_of_a_token_is_that_of_its_last_contact(
+    token: RunnerToken,
+) -> None:
+    at = timezone.now() - timedelta(hours=2)
+    for earlier in (timedelta(0), timedelta(hours=1)):
+        activity = PhoneActivity(token.runner_id)
+        activity.add("", 1, [], at - earlier)
+        write_phone_activity({token.pk: activity})
+    token.refresh_from_db()
+    assert token.last_used_at == at
 
 
 def test_a_deleted_token_is_ignored(token: RunnerToken) -> None:
