@@ -27,8 +27,8 @@ from runners.positions.phone_activity import PhoneActivityLog
 from runners.positions.privacy_rules import PrivacyRules
 from runners.positions.recompute import recompute
 from runners.positions.recorder import Recorder, RecorderFull
-from runners.positions.running import Running
-from runners.positions.storage import Change, Row, StateChange
+from runners.positions.running import Running, stored_status
+from runners.positions.storage import Change, Row, StateChange, StatusChange
 from runners.positions.track import Publisher, Track, changes_of, rows_of
 from runners.positions.tracks import Tracks
 from runners.positions.validation import FixError, check_fix
@@ -186,6 +186,7 @@ class Pipeline:
         except Exception:
             # The fixes are accepted in any case, so they are not refused for this.
             logger.exception("Positions were not sent to all followers")
+        self._schedule_recompute(runner, track)
         return refused
 
     def refuse(self, error: FixError) -> None:
@@ -334,8 +335,12 @@ class Pipeline:
             return
         finally:
             meanwhile, track.meanwhile = track.meanwhile, None
-        if recomputed is None or track.running is not running:
+        current = track.running
+        if recomputed is None or current is None or not current.continues(running):
             return
+        # A change of rights has read the race again meanwhile.
+        current.replayed |= running.replayed
+        running = current
         state = recomputed.state
         for fix in meanwhile or ():
             if fix.t > state.t:
@@ -347,8 +352,12 @@ class Pipeline:
             # For the next fix, of any process and after a restart.
             carried = running.carried()
             encoded = msgspec.json.encode(carried).decode()
-            change = StateChange(runner.pk, state.t, encoded)
-            stored = self.recorder.record((), [change])
+            changes: list[Change] = [StateChange(runner.pk, state.t, encoded)]
+            if meanwhile:
+                # They may have changed the status, which the replay has replaced.
+                status = stored_status(state)
+                changes.append(StatusChange(running.engagement.entry, *status))
+            stored = self.recorder.record((), changes)
             events.append(StateCorrected(runner.pk, carried))
         events += running.events(
             *(runner.pk, runner.code, before, running.state, recomputed.splits),
@@ -357,8 +366,8 @@ class Pipeline:
         )
         if running.replayed:
             # The state of a replay was not sent.
-            status = running.state.status
-            events.append(StatusChanged(runner.pk, runner.code, status, now_ms()))
+            now = running.state.status
+            events.append(StatusChanged(runner.pk, runner.code, now, now_ms()))
             running.replayed = False
         await self._emit(events)
         await stored

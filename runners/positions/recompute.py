@@ -41,6 +41,13 @@ def recompute(
     `changed`: the course or the gun has changed since the results were stored. Returns
     None if nothing is new, because the phone has sent stored fixes again.
     """
+    # Read before the fixes: a split stored during the replay is not withdrawn by it.
+    known = {
+        (split.checkpoint_id, split.pass_number): split
+        for split in Split.objects.filter(entry=engagement.entry).select_related(
+            "checkpoint"
+        )
+    }
     rows = read_stored(pk, engagement)
     gun = engagement.gun
     is_known = all(
@@ -50,12 +57,6 @@ def recompute(
     if is_known and not is_old:
         return None
     replay = engagement.guide.replay(engagement.gun, [row.fix for row in rows])
-    known = {
-        (split.checkpoint_id, split.pass_number): split
-        for split in Split.objects.filter(entry=engagement.entry).select_related(
-            "checkpoint"
-        )
-    }
     of_file = set(file_passings(rows, replay.splits))
     # New or changed, and measured where a mat has taken the time.
     news, beside = [], []

@@ -60,6 +60,11 @@ class Running:
         self._carried: dict[str, Any] = {}
         self._carried_of: State | None = None
 
+    def continues(self, other: Running) -> bool:
+        """Return whether this is the same race, with the same course and start."""
+        mine, its = self.engagement, other.engagement
+        return (mine.entry, mine.version) == (its.entry, its.version)
+
     def advance(self, fix: Fix) -> Seen:
         """Advance by a fix that is newer than all before."""
         self.state, seen = self.engagement.guide.advance(self.state, fix)

@@ -23,10 +23,11 @@ from runners.models import (
     Split,
 )
 from runners.positions import pipeline as pipeline_module
+from runners.positions.active_entry import ActiveEntry
 from runners.positions.fix import Fix
-from runners.positions.pipeline import Pipeline
+from runners.positions.pipeline import Pipeline, Soon
 from runners.positions.recompute import recompute
-from runners.positions.running import Running
+from runners.positions.running import Running, StoredFix, read_stored
 from runners.positions.track import Publisher, Track
 from runners.races.entries import entry_mark, splits_set
 from runners.snapshots.items import runner_items
@@ -329,6 +330,90 @@ async def test_a_change_of_the_race_counts_for_earlier_fixes_too(
     stored = await Entry.objects.aget()
     assert (stored.status, stored.started_at) == ("registered", None)
     assert not await Split.objects.aexists()
+
+
+class Replay:
+    """Holds a replay of late fixes between its reads and its writes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.has_read, self.may_go = threading.Event(), threading.Event()
+        read = read_stored
+
+        def read_and_wait(pk: int, engagement: ActiveEntry) -> list[StoredFix]:
+            rows = read(pk, engagement)
+            if not self.has_read.is_set():
+                self.has_read.set()
+                assert self.may_go.wait(PATIENCE_S)
+            return rows
+
+        monkeypatch.setattr("runners.positions.recompute.read_stored", read_and_wait)
+        monkeypatch.setattr(pipeline_module, "RECOMPUTE_AFTER_S", 0.01)
+
+    async def begin(self, pipeline: Pipeline, bob: Publisher, late: list[Fix]) -> None:
+        await pipeline.accept(bob, late, source="websocket")
+        await eventually(self.has_read.is_set)
+
+
+async def test_what_a_runner_passes_during_a_replay_stays(
+    pipeline: Pipeline,
+    bob: Publisher,
+    entry: Entry,
+    follower: Follower,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replay = Replay(monkeypatch)
+    await run(pipeline, bob, entry, *range(-30, 300, 10), *range(400, 481, 10))
+    late = [fix_at(entry, second) for second in range(300, 400, 10)]
+    await replay.begin(pipeline, bob, late)
+    await run(pipeline, bob, entry, *range(490, 551, 10))
+    replay.may_go.set()
+    await recomputed(pipeline, bob)
+    await pipeline.recorder.flushed()
+    assert not any(split.get("withdrawn") for split in follower.published("split"))
+    stored = await Entry.objects.aget()
+    assert stored.status == "finished" and stored.finished_at
+    assert await Split.objects.acount() == 3
+
+
+async def test_a_change_of_rights_during_a_replay_keeps_its_result(
+    pipeline: Pipeline,
+    bob: Publisher,
+    entry: Entry,
+    follower: Follower,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replay = Replay(monkeypatch)
+    await run(pipeline, bob, entry, *range(-30, 100, 10), 300)
+    late = [fix_at(entry, second) for second in range(100, 300, 10)]
+    await replay.begin(pipeline, bob, late)
+    await pipeline.tracks.refresh([bob.pk])
+    replay.may_go.set()
+    await recomputed(pipeline, bob)
+    await eventually(lambda: follower.published("split")[-1]["corrected"])
+
+
+async def test_a_change_of_the_race_counts_for_a_2015_client_too(
+    pipeline: Pipeline,
+    bob: Publisher,
+    entry: Entry,
+    follower: Follower,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipeline_module, "RECOMPUTE_AFTER_S", 0.01)
+    await Entry.objects.filter(pk=entry.pk).aupdate(status=Entry.Status.DNS)
+    await run(pipeline, bob, entry, *range(-30, 301, 10))
+    await Entry.objects.filter(pk=entry.pk).aupdate(status=Entry.Status.REGISTERED)
+    await pipeline.tracks.refresh([bob.pk])
+    fix = fix_at(entry, 310)
+    track = pipeline.tracks.loaded(bob.pk, fix.t)
+    assert track is not None
+    errors: list[Exception] = []
+    pipeline.accept_soon(
+        Soon(bob, track, [(fix, False)], 7, lambda _: None, errors.append)
+    )
+    await eventually(lambda: follower.published("state"))
+    assert await Split.objects.acount() == 2
+    assert errors == []
 
 
 @pytest.mark.parametrize("status", Entry.OUT)
