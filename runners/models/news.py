@@ -185,7 +185,7 @@ class NewsQuerySet(models.QuerySet["News"]):
             )
 
     def withdraw(self, splits: Collection[Split]) -> None:
-        """Forget the news of splits: they may be true later, and are told then.
+        """Forget the news of splits: they may be true later, and are sent then.
 
         `splits` have their checkpoints. Call it in the transaction that deletes them.
         """
