@@ -144,6 +144,19 @@ def test_a_long_error_beside_the_course_is_not_off_course() -> None:
     assert state.status == "off_course"
 
 
+@pytest.mark.parametrize("every", [5, 30])
+def test_an_outlier_where_the_line_is_drawn_beside_is_not_off_course(
+    every: int,
+) -> None:
+    run = [at(s, 3 * s) for s in range(every, 600, every)]
+    beside = [at(s, 3 * s, 32, accuracy=5) for s in range(600, 1_200, every)]
+    outlier = at(1_200, 3_600, 95, accuracy=5)
+    more = [at(s, 3 * s, 32, accuracy=5) for s in range(1_200 + every, 1_500, every)]
+    state, seen = follow(guide(STRAIGHT), [*run, *beside, outlier, *more])
+
+    assert state.status == "started"
+
+
 def test_a_sudden_jump_counts_as_an_error_unless_the_distance_grows() -> None:
     bobs = guide(STRAIGHT)
     state, _ = follow(bobs, running(STRAIGHT, 0, 100))

@@ -46,7 +46,7 @@ JUMP_LOG_COST = 3.0
 # The length of the course that a runner may have cut. It falls to a tenth over CUT_S.
 CUT_M = 1_000.0
 CUT_S = 600.0
-# Spells of errors last about this long.
+# Spells of errors last about this long. A single fix adds at most this to the misfits.
 SPELL_S = 100.0
 # Runners who have moved by less than this share of their usual way may stand.
 STANDS_SHARE = 0.5
@@ -69,8 +69,6 @@ REJOIN_FAR_COST = 14.0
 REJOIN_NEAR_M = 300.0
 # Runners stop at the finish, so a stop within this distance of it is no surprise.
 FINISH_STOP_M = 45.0
-# The longest time that a single fix adds to the misfits.
-SPELL_S = 100.0
 
 
 class Mixture:

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import math
 
-from runners.races.progress.observation import MAX_OFF_COURSE_M, Observation
+from runners.races.progress.observation import (
+    MAX_OFF_COURSE_M,
+    MIN_OFF_COURSE_M,
+    Observation,
+)
 from runners.races.progress.state import State, rounded
 from runners.races.splits import Node
 
@@ -21,6 +25,8 @@ SPELL_M = 25.0
 SPELL_S = 100.0
 # A sudden jump is an error up to this size. A runner beyond it may have left.
 MAX_JUMP_M = 50.0
+# An alarm is confirmed by the fix before, if that is at most this old.
+CONFIRMS_S = 10.0
 # With more evidence than this, the runner has left the course.
 ENOUGH_EVIDENCE = 3.0
 
@@ -39,9 +45,16 @@ def note_beside(state: State, now: Observation, beside: float, usual: float) -> 
         run = usual * (now.t - state.at) / 1000
         jump = min(max(beside - state.beside - run, 0.0), MAX_JUMP_M)
         state.far = Node(state.at, rounded(jump, 10))
+        state.beside = rounded(beside, 10)
         return
+    # Where the line is drawn beside the course, a single outlier shows nothing. Who has
+    # just left it with a slow phone need not be seen again.
+    rare = now.t - state.at > CONFIRMS_S * 1000
+    soon = rare and now.t - state.far.t <= SPELL_S * 1000
+    confirmed = soon or state.beside >= MIN_OFF_COURSE_M
+    state.beside = rounded(beside, 10)
     evidence = _evidence(state.far, now, beside, usual)
-    if beside >= now.limit and evidence > ENOUGH_EVIDENCE:
+    if beside >= now.limit and confirmed and evidence > ENOUGH_EVIDENCE:
         state.status = "off_course"
 
 

@@ -163,7 +163,7 @@ class State:
     next: int = 0
     # The time (ms) since which several places are likely, or 0.
     unsure: int = 0
-    # The distance from the course of the last fix on it, in metres.
+    # The distance of the last fix from the course, in metres.
     beside: float = 0.0
     # While fixes are beside the course: the time (ms) of the last one on it, and by how
     # much the next was farther beside it than a run explains, in metres.
