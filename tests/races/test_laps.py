@@ -16,6 +16,7 @@ from tests.races.bob import (
     METRES_PER_DEGREE_NORTH,
     OUT_AND_BACK,
     along,
+    at,
     course,
     every_ten_minutes,
     follow,
@@ -82,6 +83,18 @@ def test_who_runs_on_after_a_long_walk_loses_no_lap() -> None:
 
     assert state.status == "started"
     assert seen[-1].progress == pytest.approx(run[-1][1], abs=20)
+
+
+def test_who_is_off_the_course_after_a_dead_zone_loses_no_lap() -> None:
+    laps = laps_of(875, 6)
+    before = [(s, 3.0 * s) for s in range(5, 1_100, 5)]
+    after = [(s, 3.0 * s) for s in range(3_520, 3_800, 5)]
+    beside = [at(s, -300, 400) for s in range(3_300, 3_520, 5)]
+    run = along(laps, *before)
+    state, seen = follow(guide(laps), [*run, *beside, *along(laps, *after)])
+
+    assert seen[len(run) + len(beside) - 1].progress == pytest.approx(9_900, abs=600)
+    assert seen[-1].progress == pytest.approx(after[-1][1], abs=20)
 
 
 def test_who_stands_at_the_end_of_a_lap_runs_no_lap() -> None:

@@ -79,6 +79,10 @@ WALKING_MPS = 1.5
 # one in 70, and the wait for the first fix after the finish counts as running.
 UNSEEN_S = 3_600.0
 UNSEEN_PACE_SHARE = 0.67
+# Runners whose first fix after a silence of DEAD_ZONE_S does not match are lost from
+# where they were expected, which is as uncertain as this share of that time.
+DEAD_ZONE_S = 900.0
+UNSURE_SHARE = 0.4
 # The places of somebody who stands are this near to each other.
 STAYS_M = 50.0
 # A place farther back than this is not noise: checkpoints are passed again.
@@ -136,6 +140,10 @@ class Running:
             note_arrival(state, best, certain, usual)
         note_speed(state, now.here, along, certain, pace, self._top_speed, sure)
         best, certain = state.hypotheses[0], _certain(state)
+        if best.misfits and seconds > DEAD_ZONE_S:
+            ran = min(certain.distance + usual * seconds, self._finish)
+            since = now.t - round(UNSURE_SHARE * seconds * 1000)
+            state.expected = Node(since, rounded(ran, 10))
         self._note_elsewhere(state, now.here, best)
         # A phone that sends often shows the crossing.
         # Somebody who is beside the course before they are due has dropped out.
@@ -177,7 +185,8 @@ class Running:
         seconds = (state.t - state.at) / 1000
         usual = self._pace(state, certain).usual
         if state.status == "off_course" or state.rode:
-            return Seen(certain.distance, lost_for(usual, state.t, certain))
+            since = state.expected or certain
+            return Seen(since.distance, lost_for(usual, state.t, since))
         spread = math.hypot(deviation(state.hypotheses), 0.3 * usual * seconds)
         progress = best.distance + min(best.speed, usual) * seconds
         return Seen(min(max(progress, 0.0), self._finish), spread)
@@ -203,9 +212,10 @@ class Running:
         """
         if not state.hypotheses:
             return [lost_at(state.at, certain, usual, 0.0)]
+        since = state.expected or certain
         off = state.status == "off_course"
         return [
-            lost_at(state.at, certain, usual, hypothesis.cost)
+            lost_at(state.at, since, usual, hypothesis.cost)
             if hypothesis.misfits and (off or hypothesis.misfits >= ANYWHERE_AFTER_S)
             else hypothesis
             for hypothesis in state.hypotheses
@@ -363,6 +373,7 @@ class Running:
             seen = seen._replace(splits=splits)
         if reached < finish:
             state.certain = Node(now.t, max(reached, self._start))
+            state.expected = None
             return seen
         state.certain = Node(now.t, finish)
         state.status, state.finished = "finished", _moment(nodes, finish)
@@ -387,12 +398,13 @@ class Running:
         """
         if state.rode:
             state.status = "off_course"
-        lost = lost_for(usual, now.t, certain)
+        since = state.expected or certain
+        lost = lost_for(usual, now.t, since)
         if state.status == "off_course":
-            return Seen(certain.distance, lost)
+            return Seen(since.distance, lost)
         if crosses or best.misfits >= ANYWHERE_AFTER_S:
-            run = usual * (now.t - certain.t) / 1000 if silent else 0.0
-            return Seen(min(certain.distance + run, self._finish), lost)
+            run = usual * (now.t - since.t) / 1000 if silent else 0.0
+            return Seen(min(since.distance + run, self._finish), lost)
         short = self._finish - best.distance + math.sqrt(best.variance)
         over = best._replace(distance=self._finish + 1.0)
         if (

@@ -188,6 +188,9 @@ class State:
     # Before the start, how many times as likely it is that the runner still waits than
     # that they run, as a logarithm.
     odds: float = 0.0
+    # After a long silence, while no fix has matched: where the runner was expected. The
+    # time (ms) is earlier by that in which a lost runner becomes as uncertain.
+    expected: Node | None = None
 
     @property
     def progress(self) -> float | None:
@@ -239,13 +242,14 @@ _KEYS = (
         "be",
         "fs",
     ),
-    *("st", "fi", "no", "tr", "e", "sy", "fa", "ro", "sf", "od"),
+    *("st", "fi", "no", "tr", "e", "sy", "fa", "ro", "sf", "od", "ex"),
 )
 _NAMES = dict(zip(_KEYS, (field.name for field in fields(State)), strict=True))
 _KINDS: dict[str, type[Here | Node | Stands | Trail]] = {
     **{"shown": Here, "held": Here, "elsewhere": Here, "stays": Here},
     **{"certain": Node, "waiting": Node, "first": Node, "far": Node, "stands": Stands},
     "fast": Trail,
+    "expected": Node,
 }
 # The key, name and value of each field of a new state.
 _USUAL = [(key, name, getattr(State(gun=-1), name)) for key, name in _NAMES.items()]
