@@ -28,6 +28,7 @@ from tests.faults.stores import (
 )
 from tests.intake.mqtt_phones import MqttPhone
 from tests.services import Mosquitto
+from tests.waiting import eventually
 
 PHONE_COUNT = 4
 # Per phone.
@@ -53,6 +54,8 @@ async def mqtt(store: Store, long: bool) -> MqttReport:
         broker = stack.enter_context(Mosquitto())
         server = stack.enter_context(started(store, SPECTATE_MQTT_URL=broker.url))
         tokens = await server.adatabase(make_phones, PHONE_COUNT)
+        # A broker keeps nothing for a server that has not yet subscribed.
+        await eventually(lambda: "Receiving positions by MQTT" in server.log)
         phones = [
             stack.enter_context(MqttPhone(broker, *phone)) for phone in tokens.items()
         ]
