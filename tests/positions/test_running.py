@@ -299,6 +299,14 @@ async def test_a_runner_whom_an_organiser_took_out_is_not_in_the_race(
     assert isinstance(last, PositionAccepted) and last.t <= now_ms()
 
 
+async def enter_late(pipeline: Pipeline, bob: Publisher, entry: Entry) -> None:
+    """Enter the runner after they have passed the middle of the course."""
+    await Entry.objects.filter(pk=entry.pk).aupdate(status=Entry.Status.DNS)
+    await run(pipeline, bob, entry, *range(-30, 301, 10))
+    await Entry.objects.filter(pk=entry.pk).aupdate(status=Entry.Status.REGISTERED)
+    await pipeline.tracks.refresh([bob.pk])
+
+
 async def test_a_change_of_the_race_counts_for_earlier_fixes_too(
     pipeline: Pipeline,
     bob: Publisher,
@@ -307,11 +315,7 @@ async def test_a_change_of_the_race_counts_for_earlier_fixes_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pipeline_module, "RECOMPUTE_AFTER_S", 0.01)
-    # He is entered after he has passed the middle.
-    await Entry.objects.filter(pk=entry.pk).aupdate(status=Entry.Status.DNS)
-    await run(pipeline, bob, entry, *range(-30, 301, 10))
-    await Entry.objects.filter(pk=entry.pk).aupdate(status=Entry.Status.REGISTERED)
-    await pipeline.tracks.refresh([bob.pk])
+    await enter_late(pipeline, bob, entry)
     await run(pipeline, bob, entry, 310)
     await eventually(lambda: follower.published("state"))
     assert [s["distance"] for s in follower.published("split")] == [0, 1000]
@@ -400,10 +404,7 @@ async def test_a_change_of_the_race_counts_for_a_2015_client_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pipeline_module, "RECOMPUTE_AFTER_S", 0.01)
-    await Entry.objects.filter(pk=entry.pk).aupdate(status=Entry.Status.DNS)
-    await run(pipeline, bob, entry, *range(-30, 301, 10))
-    await Entry.objects.filter(pk=entry.pk).aupdate(status=Entry.Status.REGISTERED)
-    await pipeline.tracks.refresh([bob.pk])
+    await enter_late(pipeline, bob, entry)
     fix = fix_at(entry, 310)
     track = pipeline.tracks.loaded(bob.pk, fix.t)
     assert track is not None
