@@ -1,9 +1,9 @@
 """Tells runners who leave the course from errors of their phones.
 
-The evidence that a runner has left is the logarithm of a ratio of likelihoods. Errors
-that are so large and last so long are improbable; a runner who has left may be anywhere
-within the distance that they have run since. It is compared with a threshold at each
-fix (a sequential test: Wald, "Sequential Tests of Statistical Hypotheses", 1945).
+The evidence that a runner has left is the logarithm of a ratio of likelihoods. Large
+errors that last long are improbable; a runner who has left the course may be anywhere
+within the distance that they have run since. The ratio is compared with a threshold at
+each fix (a sequential test: Wald, "Sequential Tests of Statistical Hypotheses", 1945).
 """
 
 from __future__ import annotations

@@ -145,8 +145,8 @@ class Running:
             since = now.t - round(UNSURE_SHARE * seconds * 1000)
             state.expected = Node(since, rounded(ran, 10))
         self._note_elsewhere(state, now.here, best)
-        # A phone that sends often shows the crossing.
-        # Somebody who is beside the course before they are due has dropped out.
+        # Not for a phone that sends often, which shows the crossing, nor for a runner
+        # who was beside the course before they were due, and has dropped out.
         if (
             seconds >= LEAVES_S
             and certain.t >= now.t - round(1000 * seconds)

@@ -168,7 +168,7 @@ class Starting:
         return self._started(state, best, waiting)
 
     def _shown(self, state: State, found: Sequence[Hypothesis]) -> Seen:
-        """Return the progress of somebody who has probably started."""
+        """Return the progress of a runner who has probably started."""
         best = found[0]
         ran = best.distance - self._start
         slowest = SLOWEST_MPS * (state.t - state.gun) / 1000
